@@ -1,0 +1,176 @@
+"""The Python API: the words of the command line, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from roofline import catalog
+from roofline.calculator import Prediction
+from roofline.calculator import predict as calculate
+from roofline.machine import Machine, make_machine
+from roofline.model import Model
+from roofline.spec import SpecError
+from roofline.units import parse
+from roofline.weights import Weights, from_file, weigh
+from roofline.workload import Real, Workload
+
+if TYPE_CHECKING:
+    from roofline.readers import GgufFile
+
+DEFAULT_RUNTIME = "llama.cpp"
+MOST = 1e9  # tokens or sequences; beyond any machine
+
+
+def predict(
+    hw: str,
+    model: str,
+    quant: str | None = None,
+    *,
+    runtime: str = DEFAULT_RUNTIME,
+    backend: str | None = None,
+    prompt: Real = 512,
+    gen: Real = 128,
+    depth: Real = 0,
+    batch: Real = 1,
+    kv: str = "f16",
+    context: int | None = None,
+    ubatch: int | None = None,
+    threads: int | None = None,
+    flash_attention: bool | None = None,
+    set: Mapping[str, str] | None = None,  # noqa: A002 - the word of the command line
+) -> Prediction:
+    """Expected speed, bounds and memory of `model` in `quant` on `hw`.
+
+    hw, model, quant, runtime: ids or files, spelt as on the command line. prompt, gen, depth [tokens] and batch
+    [sequences] may be numpy arrays that broadcast against each other; every result then is an array of their common
+    shape, and one call makes a million points. kv: type of the cache, 'q8_0' or 'q8_0,q4_0' for K and V apart.
+    set: figures of the hardware file to replace, as in {"memory.bandwidth": "102.4 GB/s"}.
+
+    Raises roofline.spec.SpecError, one line, for anything unknown or unsupported.
+    """
+    weights_entry, weights = load_weights(model, quant)
+    machine, hardware_entry = load_machine(hw, runtime, backend, threads, set)
+    workload = Workload(
+        prompt=_numbers("prompt", prompt, 0),
+        gen=_numbers("gen", gen, 0),
+        depth=_numbers("depth", depth, 0),
+        batch=_numbers("batch", batch, 1),
+        kv_types=kv_pair(kv),
+        context=context,
+        ubatch=ubatch,
+        flash_attention=flash_attention,
+    )
+    names = {
+        "hardware": hardware_entry.id,
+        "hardware_file": str(hardware_entry.path),
+        "model": weights_entry.id,
+        "model_file": str(weights_entry.path),
+        "runtime": catalog.load_runtime(runtime).id,
+        "runtime_file": str(catalog.load_runtime(runtime).path),
+    }
+    return replace(calculate(weights_entry.spec, weights, machine, workload), names=names)
+
+
+def _numbers(name: str, value: Real, least: float) -> Real:
+    """`value` as floats; SpecError for anything below `least` or not finite."""
+    if isinstance(value, (int, float)) and least <= value <= MOST:
+        return float(value)
+    numbers = np.asarray(value, dtype=float)
+    if not np.all(np.isfinite(numbers)) or np.any(numbers < least) or np.any(numbers > MOST):
+        raise SpecError(f"--{name}: expected numbers from {least:g} to {MOST:g}, found {value}")
+    return float(numbers) if numbers.ndim == 0 else numbers
+
+
+def kv_pair(text: str) -> tuple[str, str]:
+    """'q8_0' → ('q8_0', 'q8_0'); 'q8_0,q4_0' is K and V apart."""
+    from roofline.quantization import kv_layout
+
+    parts = [kv_layout(part).name for part in text.split(",")]
+    if len(parts) > 2:
+        raise SpecError(f"--kv: expected one type, or two for K and V, found {text!r}")
+    return parts[0], parts[-1]
+
+
+def load_weights(model: str, quant: str | None) -> tuple[catalog.Entry[Model], Weights]:
+    """A model and its stored form: a recipe's types for a shape, the tensor table of a GGUF file."""
+    if model.endswith((".gguf", ".json")) or (Path(model).is_file() and not model.endswith(".toml")):
+        return _load_file(Path(model), quant)
+    entry = catalog.load_model(model)
+    return entry, _weigh_entry(str(entry.path), entry.spec.native_quant if quant is None else quant)
+
+
+@lru_cache(maxsize=512)
+def _weigh_entry(path: str, quant: str) -> Weights:
+    entry = catalog.load_model(path)
+    if not quant:
+        raise SpecError(
+            f"--quant: expected a quantisation for {entry.id}, found none; `roofline list quants` shows them"
+        )
+    from roofline.quantization import get
+
+    return weigh(entry.spec, get(quant).id)
+
+
+def _load_file(path: Path, quant: str | None) -> tuple[catalog.Entry[Model], Weights]:
+    from roofline.readers import read_model_file
+
+    model, stored = read_model_file(path)
+    entry = catalog.Entry(path.stem, path, model)
+    if stored is None:
+        if quant is None:
+            raise SpecError(
+                f"--quant: expected a quantisation for {path}, found none; `roofline list quants` shows them"
+            )
+        from roofline.quantization import get
+
+        return entry, weigh(model, get(quant).id)
+    if quant is not None:
+        raise SpecError(f"--quant: expected none, since {path} stores its own types, found {quant!r}")
+    name = quantisation_name(stored)
+    table = ((tensor, tensor.type) for tensor in stored.tensors)
+    return entry, from_file(model, name, table, stored.types_by_role)
+
+
+def quantisation_name(stored: GgufFile) -> str:
+    """What to call the types of a file: the recipe it names, else the type that holds the most bytes."""
+    return stored.file_type or stored.by_type[0].type
+
+
+def load_machine(
+    hw: str, runtime: str, backend: str | None, threads: int | None, overrides: Mapping[str, str] | None
+) -> tuple[Machine, catalog.Entry]:  # type: ignore[type-arg]
+    """A device under a runtime's backend, with the figures of `overrides` replaced."""
+    key = tuple((overrides or {}).items())
+    return _machine(hw, runtime, backend, threads, key), catalog.load_hardware(hw, key)
+
+
+@lru_cache(maxsize=512)
+def _machine(
+    hw: str, runtime: str, backend: str | None, threads: int | None, overrides: tuple[tuple[str, str], ...]
+) -> Machine:
+    hardware = catalog.load_hardware(hw, overrides).spec
+    return make_machine(hardware, catalog.load_runtime(runtime).spec, backend, threads)
+
+
+def list_hardware() -> list[str]:
+    """Ids of all hardware, sorted."""
+    return sorted(catalog.files("hardware"))
+
+
+def list_models() -> list[str]:
+    """Ids of all models, sorted."""
+    return sorted(catalog.files("models"))
+
+
+def list_runtimes() -> list[str]:
+    """Ids of all runtimes, sorted."""
+    return sorted(catalog.files("runtimes"))
+
+
+__all__ = ["list_hardware", "list_models", "list_runtimes", "parse", "predict"]

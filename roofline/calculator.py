@@ -1,0 +1,322 @@
+"""The calculator: model × weights × machine × workload → both phases, their bounds and their bill.
+
+    t_op   = overlap(FLOP / rate, bytes / bandwidth)            ceilings.overlap, per operator
+    t_step = Σ t_op + passes · nodes · t_node                   launches or barriers
+    tok/s  = tokens / t_step
+
+Every quantity may be a scalar or a numpy array (depths × batches, say); there is one implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.ceilings import memory_share, overlap
+from roofline.demand import Demand
+from roofline.machine import Machine
+from roofline.memory import ACTIVATION_BYTES, MemoryBill, bill, uses_flash_attention
+from roofline.model import Model
+from roofline.quantization import kv_layout, layout
+from roofline.runtime import Constant
+from roofline.spec import SpecError
+from roofline.weights import Share, Weights
+from roofline.workload import Real, Step, Workload
+
+STATE_BYTES = 4  # recurrent states are f32
+BOUNDS = ("compute", "memory", "overhead")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCost:
+    """One operator of one group of layers over a whole step, all layers together. Bytes [B], times [s]."""
+
+    operator: str
+    group: str
+    kind: str
+    type: str
+    layers: int
+    flops: Real
+    weight_bytes: Real
+    kv_bytes: Real
+    activation_bytes: Real
+    compute_seconds: Real
+    memory_seconds: Real
+    sharpness: float
+    overhead_seconds: Real
+    light_seconds: Real
+
+    @property
+    def bytes(self) -> Real:
+        """All bytes moved [B]."""
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes
+
+    @property
+    def intensity(self) -> Real:
+        """Arithmetic intensity [FLOP/B]."""
+        return self.flops / self.bytes
+
+    @property
+    def roof_seconds(self) -> Real:
+        """Time under the two roofs, without overhead [s]."""
+        return overlap(self.compute_seconds, self.memory_seconds, self.sharpness)
+
+    @property
+    def seconds(self) -> Real:
+        """Time with overhead [s]."""
+        return self.roof_seconds + self.overhead_seconds
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase, prefill or decode. Speeds count tokens of all sequences [1/s]; low to high is the 80 % band."""
+
+    step: Step
+    operators: tuple[OperatorCost, ...]
+    seconds: Real
+    light_seconds: Real
+    bandwidth: float
+    spread: Constant
+
+    @cached_property
+    def tok_s(self) -> Real:
+        """Expected speed [1/s]."""
+        return self.step.tokens / self.seconds
+
+    @cached_property
+    def ceiling_tok_s(self) -> Real:
+        """Speed of light [1/s]: every peak reached, all overlapped, nothing else to do."""
+        return self.step.tokens / self.light_seconds
+
+    @property
+    def low_tok_s(self) -> Real:
+        """Lower end of the band [1/s]."""
+        return self.tok_s / self.spread.value
+
+    @property
+    def high_tok_s(self) -> Real:
+        """Upper end of the band [1/s], which light limits."""
+        return np.minimum(self.tok_s * self.spread.value, np.maximum(self.ceiling_tok_s, self.tok_s))
+
+    @cached_property
+    def flops(self) -> Real:
+        """Operations of the whole phase [FLOP]."""
+        return _total(cost.flops for cost in self.operators)
+
+    @cached_property
+    def bytes(self) -> Real:
+        """Bytes moved in the whole phase [B]."""
+        return _total(cost.bytes for cost in self.operators)
+
+    @property
+    def weight_bytes(self) -> Real:
+        """Weight bytes read in the whole phase [B]."""
+        return _total(cost.weight_bytes for cost in self.operators)
+
+    @property
+    def kv_bytes(self) -> Real:
+        """KV-cache and state bytes moved in the whole phase [B]."""
+        return _total(cost.kv_bytes for cost in self.operators)
+
+    @property
+    def intensity(self) -> Real:
+        """Arithmetic intensity [FLOP/B]."""
+        return self.flops / self.bytes
+
+    @cached_property
+    def ridge_point(self) -> Real:
+        """Intensity at which the phase would turn compute-bound at the speed of light [FLOP/B]."""
+        arithmetic = _total(cost.light_seconds for cost in self.operators)
+        return self.flops / arithmetic / self.bandwidth
+
+    @cached_property
+    def shares(self) -> dict[str, Real]:
+        """Seconds due to compute, memory and overhead [s]."""
+        memory = _total(
+            cost.roof_seconds * memory_share(cost.compute_seconds, cost.memory_seconds, cost.sharpness)
+            for cost in self.operators
+        )
+        overhead = _total(cost.overhead_seconds for cost in self.operators)
+        roofs = _total(cost.roof_seconds for cost in self.operators)
+        return {"compute": roofs - memory, "memory": memory, "overhead": overhead}
+
+    @cached_property
+    def bound(self) -> str | NDArray[np.str_]:
+        """What most of the time goes to: compute, memory or overhead."""
+        parts = np.broadcast_arrays(*(self.shares[name] for name in BOUNDS))
+        winner = np.argmax(np.stack(parts), axis=0)
+        return BOUNDS[int(winner)] if np.ndim(winner) == 0 else np.array(BOUNDS)[winner]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is expected of a model on a machine; a phase of which no tokens were asked for is None."""
+
+    model: Model
+    weights: Weights
+    machine: Machine
+    workload: Workload
+    memory: MemoryBill
+    prefill: Phase | None
+    decode: Phase | None
+    names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def ttft_s(self) -> Real | None:
+        """Time to first token: the prompt of all sequences [s]."""
+        return self.prefill.seconds if self.prefill else None
+
+    @property
+    def tpot_s(self) -> Real | None:
+        """Time per output token of one sequence [s]."""
+        return self.decode.seconds / self.workload.gen if self.decode else None
+
+    @property
+    def total_s(self) -> Real:
+        """Prompt and generation [s]."""
+        return (self.prefill.seconds if self.prefill else 0.0) + (self.decode.seconds if self.decode else 0.0)
+
+
+def predict(model: Model, weights: Weights, machine: Machine, workload: Workload) -> Prediction:
+    """Both phases of `workload`, and the memory it needs.
+
+    Raises SpecError for a type or a setting that the runtime does not have, and for a figure that the hardware lacks.
+    """
+    check_supported(weights, machine, workload)
+    ubatch = workload.ubatch or machine.runtime.ubatch
+    spread = machine.engine.spread
+    prefill = decode = None
+    if np.max(workload.prompt) > 0:
+        prefill = run(model, weights, machine, workload, workload.prefill(ubatch), spread.prefill)
+    if np.max(workload.gen) > 0:
+        decode = run(model, weights, machine, workload, workload.decode(ubatch), spread.decode)
+    return Prediction(model, weights, machine, workload, bill(model, weights, machine, workload), prefill, decode)
+
+
+def check_supported(weights: Weights, machine: Machine, workload: Workload) -> None:
+    """SpecError when the runtime cannot read a weight type, hold a cache type, or combine it with the attention."""
+    runtime = machine.runtime
+    for name in weights.bytes_by_type:
+        if name in runtime.lacks:
+            raise SpecError(
+                f"--quant: expected weight types that {runtime.name} {runtime.period} can read, found {name!r}"
+            )
+    for name in workload.kv_types:
+        if layout(name).family != "uniform" and name not in runtime.kv_types:
+            raise SpecError(f"--kv: expected one of {', '.join(runtime.kv_types)} for {runtime.name}, found {name!r}")
+    if kv_layout(workload.kv_types[1]).is_quantised and not uses_flash_attention(machine, workload):
+        raise SpecError(
+            f"--kv: expected f16, bf16 or f32 values without flash attention, found {workload.kv_types[1]!r}; "
+            "--flash-attn allows it"
+        )
+
+
+def run(
+    model: Model, weights: Weights, machine: Machine, workload: Workload, step: Step, spread: Constant | None = None
+) -> Phase:
+    """The cost of one Step, whatever phase it is."""
+    costs = tuple(operator_costs(model, weights, machine, workload, step))
+    seconds = _total(cost.seconds for cost in costs) * pipeline_share(machine, step)
+    # Light overlaps all arithmetic with all traffic, and lets the devices work side by side.
+    arithmetic = _total(cost.light_seconds for cost in costs)
+    traffic = _total(cost.weight_bytes + cost.kv_bytes for cost in costs) / machine.theoretical_bandwidth
+    light = np.maximum(arithmetic, traffic) / machine.hardware.count
+    return Phase(step, costs, seconds, light, machine.theoretical_bandwidth, spread or machine.engine.spread.decode)
+
+
+def pipeline_share(machine: Machine, step: Step) -> Real:
+    """Share of one device's time that n devices need, which hold the layers in turn [1].
+
+    One pass goes through them one after the other and takes the time of one. Several passes follow each other like a
+    pipeline of n stages: (passes + n − 1) / (n · passes). Each pass of a generation needs the one before it.
+    """
+    count = machine.hardware.count
+    if count == 1 or not machine.engine.pipeline:
+        return 1.0
+    in_flight = np.where(step.chunk > 1, step.passes, 1.0)
+    share: Real = (in_flight + count - 1) / (count * in_flight)
+    return share
+
+
+def operator_costs(
+    model: Model, weights: Weights, machine: Machine, workload: Workload, step: Step
+) -> list[OperatorCost]:
+    """Every operator of a step with its bytes and times: groups of layers first, then embedding and head."""
+    flash = uses_flash_attention(machine, workload)
+    kv_bytes = _kv_bytes_per_element(model, workload)
+    costs: list[OperatorCost] = []
+    for group in model.groups:
+        for demand in group.layer.demands(step, model.hidden):
+            shares = weights.shares_of(group.name, demand.operator, len(group.indices))
+            for share in shares:
+                costs.append(
+                    _cost(demand, group.name, share, step, machine, workload, flash, kv_bytes.get(group.name, 2.0))
+                )
+    for demand in model.head_demands(step):
+        for share in weights.shares_of("", demand.operator, 1):
+            costs.append(_cost(demand, "", share, step, machine, workload, flash, 2.0))
+    return costs
+
+
+def _kv_bytes_per_element(model: Model, workload: Workload) -> dict[str, float]:
+    """Mean bytes of a cached element by group: K and V may be stored differently and differ in width [B]."""
+    key_bytes, value_bytes = (kv_layout(name).bytes_per_weight for name in workload.kv_types)
+    means = {}
+    for group in model.groups:
+        mixer = group.layer.attention or group.layer.latent_attention
+        if mixer is not None:
+            keys, values = mixer.kv_elements
+            means[group.name] = (keys * key_bytes + values * value_bytes) / (keys + values)
+    return means
+
+
+def _cost(
+    demand: Demand,
+    group: str,
+    share: Share,
+    step: Step,
+    machine: Machine,
+    workload: Workload,
+    flash: bool,
+    kv_bytes_per_element: float,
+) -> OperatorCost:
+    """One operator's demand as bytes and seconds, for the layers whose weights share a type."""
+    engine, count = machine.engine, share.layers
+    is_attention, is_matmul = demand.kind == "attention", demand.kind == "matmul"
+    flops = demand.flops * count
+    weight_bytes = demand.weights * share.bytes_per_element * count
+    kv_bytes = (demand.kv_read + demand.kv_written) * kv_bytes_per_element * count + demand.state * STATE_BYTES * count
+    activation_bytes = demand.activations * ACTIVATION_BYTES * count
+    type_name = workload.kv_types[0] if is_attention else share.type if is_matmul else "f32"
+    if is_matmul or is_attention:
+        columns = step.chunk if is_attention else step.columns
+        compute, memory, sharpness = machine.times(
+            type_name, flops, weight_bytes, kv_bytes + activation_bytes, columns, is_attention
+        )
+        light = flops / machine.ceiling(type_name).peak
+    else:
+        # Norms, gates and lookups stream through memory; their few operations hide behind it.
+        compute, light, sharpness = 0.0, 0.0, float("inf")
+        memory = (weight_bytes + kv_bytes + activation_bytes) / machine.sustained_bandwidth
+    nodes = demand.nodes
+    if is_matmul:
+        nodes = engine.matmul_nodes
+    elif is_attention and flash:
+        nodes = engine.fused_attention_nodes
+    overhead = nodes * count * step.passes * machine.node_seconds
+    return OperatorCost(
+        demand.operator, group, demand.kind, type_name, count, flops, weight_bytes, kv_bytes, activation_bytes,
+        compute, memory, sharpness, overhead, light,
+    )  # fmt: skip
+
+
+def _total(values: Iterable[Real]) -> Real:
+    """Sum of scalars and arrays of different shapes."""
+    total: Real = 0.0
+    for value in values:
+        total = total + value
+    return total

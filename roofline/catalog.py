@@ -1,0 +1,206 @@
+"""Names to files to specs: hardware, models and runtimes, the user's own directories first.
+
+Names are forgiving: case and punctuation do not count, so that `mistral7b`, `Mistral-7B` and `mistral-7b` are one
+model. A miss says what was probably meant.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from roofline import units
+from roofline.hardware import Hardware, apply_overrides, scale_sustained
+from roofline.model import Model
+from roofline.runtime import Runtime, merge
+from roofline.spec import Spec, SpecError, read_toml, validate
+
+Room = Literal["hardware", "models", "runtimes"]
+SpecType = TypeVar("SpecType", bound=Spec)
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Entry(Generic[SpecType]):
+    """A spec with the id it goes by and the file it came from."""
+
+    id: str
+    path: Path
+    spec: SpecType
+
+
+def normalise(name: str) -> str:
+    """The letters and digits of a name in lower case: what makes two spellings one."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def user_directory() -> Path:
+    """The platform's directory for this user's own catalog and measurements."""
+    from typer import get_app_dir
+
+    return Path(get_app_dir("roofline"))
+
+
+def directories(room: Room) -> list[Path]:
+    """Where a room's files are searched: ROOFLINE_PATH, the user's directory, then the shipped catalog."""
+    own = [Path(part) for part in os.environ.get("ROOFLINE_PATH", "").split(os.pathsep) if part]
+    roots = [root / room for root in [*own, user_directory()]]
+    # A wheel carries hardware/ and models/ in data/; a clone has them beside the package.
+    shipped = [_PACKAGE / room] if room == "runtimes" else [_PACKAGE / "data" / room, _PACKAGE.parent / room]
+    return [root for root in [*roots, *shipped] if root.is_dir()]
+
+
+def files(room: Room) -> dict[str, Path]:
+    """Every id of a room and its file; an id in an earlier directory hides the same id in a later one."""
+    found: dict[str, Path] = {}
+    for directory in directories(room):
+        for path in _toml_files(directory):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _toml_files(directory: Path) -> Iterator[Path]:
+    for folder, subfolders, names in os.walk(directory):
+        subfolders.sort()
+        yield from (Path(folder) / name for name in sorted(names) if name.endswith(".toml"))
+
+
+def resolve(room: Room, name: str) -> tuple[str, Path]:
+    """The id and file that `name` stands for; SpecError with the nearest names when there is none."""
+    known = files(room)
+    if name in known:
+        return name, known[name]
+    wanted = normalise(name)
+    for identity, path in known.items():
+        if normalise(identity) == wanted:
+            return identity, path
+    for identity, path in known.items():  # only a miss pays for reading every file's aliases
+        if wanted in {normalise(alias) for alias in _aliases(path)}:
+            return identity, path
+    raise SpecError(f"{_option(room)}: expected {_article(room)}, found {name!r}; {suggestion(name, known)}")
+
+
+def _aliases(path: Path) -> list[str]:
+    try:
+        listed = read_toml(path).get("aliases", [])
+    except SpecError:
+        return []
+    return [alias for alias in listed if isinstance(alias, str)] if isinstance(listed, list) else []
+
+
+def _option(room: Room) -> str:
+    return {"hardware": "--hw", "models": "--model", "runtimes": "--runtime"}[room]
+
+
+def _article(room: Room) -> str:
+    return {
+        "hardware": "a hardware id, a TOML file, or a count of either",
+        "models": "a model id, a TOML, a GGUF or a config.json file",
+        "runtimes": "a runtime id or a TOML file",
+    }[room]
+
+
+def suggestion(name: str, known: dict[str, Any]) -> str:
+    """What was probably meant, or where to look."""
+    from difflib import get_close_matches  # only a miss pays for the import
+
+    by_form = {normalise(identity): identity for identity in known}
+    wanted = normalise(name)
+    near = [by_form[form] for form in get_close_matches(wanted, by_form, n=3, cutoff=0.6)]
+    near = near or [identity for form, identity in by_form.items() if wanted and (wanted in form)][:3]
+    return f"did you mean {' or '.join(near)}?" if near else "`roofline list` shows all names"
+
+
+def _is_file(name: str) -> bool:
+    return name.endswith((".toml", ".gguf", ".json")) or os.sep in name
+
+
+# -- hardware ---------------------------------------------------------------------------------------------------------
+
+_COUNT = (re.compile(r"^(\d{1,3})\s*x[\s-]+(.+)$", re.I), re.compile(r"^(.+?)\s*x\s*(\d{1,3})$", re.I))
+_SIZE = re.compile(r"^(.+?)[-@: ](\d+(?:\.\d+)?)\s*gb$", re.I)
+
+
+@lru_cache(maxsize=512)
+def load_hardware(name: str, overrides: tuple[tuple[str, str], ...] = ()) -> Entry[Hardware]:
+    """Hardware by id, file, count of either (`2x rtx-3090`, `rtx-3090x2`) or memory size (`rpi5-4gb`)."""
+    if "+" in name:
+        raise SpecError(f"--hw: expected one kind of device, found the pair {name!r}; give the parts one at a time")
+    if _is_file(name):
+        return _read_hardware(Path(name).stem, Path(name), overrides)
+    try:
+        identity, path = resolve("hardware", name)
+    except SpecError as miss:
+        return _counted_or_sized(name, overrides, miss)
+    return _read_hardware(identity, path, overrides)
+
+
+def _counted_or_sized(name: str, overrides: tuple[tuple[str, str], ...], miss: SpecError) -> Entry[Hardware]:
+    """`2x rtx-3090`, `rtx-3090x2` and `rpi5-4gb`; `miss` is raised when the name is none of these."""
+    for pattern, count_group, name_group in ((_COUNT[0], 1, 2), (_COUNT[1], 2, 1)):
+        match = pattern.match(name.strip())
+        if match and int(match[count_group]) > 0:
+            entry = load_hardware(match[name_group], overrides)
+            count = int(match[count_group])
+            return Entry(f"{entry.id}x{count}" if count > 1 else entry.id, entry.path, entry.spec.times(count))
+    sized = _SIZE.match(name.strip())
+    if sized:
+        entry = load_hardware(sized[1], overrides)
+        return with_capacity(entry, f"{sized[2]} GB", overrides)
+    raise miss
+
+
+def with_capacity(entry: Entry[Hardware], size: str, overrides: tuple[tuple[str, str], ...]) -> Entry[Hardware]:
+    """The board with `size` of memory, which has to be one of those sold."""
+    sold = (*entry.spec.memory.options, *((entry.spec.memory.capacity,) if entry.spec.memory.capacity else ()))
+    if units.parse(size, "B") not in {option.value for option in sold}:
+        listed = ", ".join(str(option) for option in sold) or "none"
+        raise SpecError(
+            f"{entry.path}: memory.options: expected one of {listed}, found {size!r} (--set memory.capacity overrides)"
+        )
+    return load_hardware(entry.id, (*overrides, ("memory.capacity", size)))
+
+
+def _read_hardware(identity: str, path: Path, overrides: tuple[tuple[str, str], ...]) -> Entry[Hardware]:
+    shipped = validate(Hardware, read_toml(path), path)
+    if not overrides:
+        return Entry(identity, path, shipped)
+    changed = validate(Hardware, apply_overrides(read_toml(path), dict(overrides)), path)
+    return Entry(identity, path, scale_sustained(changed, shipped))
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=512)
+def load_model(name: str) -> Entry[Model]:
+    """A model of the catalog by id, or from a TOML file."""
+    identity, path = (Path(name).stem, Path(name)) if _is_file(name) else resolve("models", name)
+    return Entry(identity, path, validate(Model, read_toml(path), path))
+
+
+# -- runtimes ---------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=64)
+def load_runtime(name: str) -> Entry[Runtime]:
+    """A runtime by id or file, on top of the one it extends."""
+    identity, path = (Path(name).stem, Path(name)) if _is_file(name) else resolve("runtimes", name)
+    return Entry(identity, path, validate(Runtime, _runtime_tables(path, ()), path))
+
+
+def _runtime_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
+    data = read_toml(path)
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    if not isinstance(base, str) or path in seen:
+        raise SpecError(f"{path}: extends: expected the id of another runtime, found {base!r}")
+    _, base_path = resolve("runtimes", base)
+    return merge(_runtime_tables(base_path, (*seen, path)), data)

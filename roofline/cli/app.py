@@ -1,0 +1,189 @@
+"""The commands."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from roofline.cli import options
+from roofline.cli.options import Form
+
+app = typer.Typer(
+    help="How fast a language model runs on hardware you may not own, and why.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Kind(StrEnum):
+    """What can be listed."""
+
+    hardware = "hardware"
+    models = "models"
+    quants = "quants"
+    runtimes = "runtimes"
+    columns = "columns"
+
+
+class Shown(StrEnum):
+    """What can be shown."""
+
+    hardware = "hardware"
+    model = "model"
+    runtime = "runtime"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from roofline import __version__
+
+        typer.echo(f"roofline {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = None,
+) -> None:
+    pass
+
+
+@app.command()
+def predict(
+    hw: options.Hardware,
+    model: options.Model,
+    quant: options.Quant = None,
+    runtime: options.Runtime = "llama.cpp",
+    backend: options.Backend = None,
+    prompt: options.Prompt = "512",
+    gen: options.Gen = "128",
+    depth: options.Depth = "0",
+    batch: options.Batch = "1",
+    kv: options.Cache = "f16",
+    ctx: options.Context = None,
+    ubatch: options.Ubatch = None,
+    threads: options.Threads = None,
+    flash_attn: options.Flash = None,
+    overrides: options.Overrides = None,
+    form: options.Output = Form.table,
+) -> None:
+    """Tokens per second of prefill and decode, what binds them, and whether it fits.
+
+    Example: roofline predict --hw rpi5 --model mistral7b --quant q4_0
+    """
+    from roofline import report
+    from roofline.points import points
+
+    results = points(
+        hw,
+        model,
+        quant,
+        runtime,
+        backend,
+        prompt,
+        gen,
+        depth,
+        batch,
+        kv,
+        ctx,
+        ubatch,
+        threads,
+        flash_attn,
+        overrides or [],
+    )
+    ways = _ways(results)
+    typer.echo(report.predictions(results, form.value, ways), nl=False)
+
+
+def _ways(results: list) -> list:  # type: ignore[type-arg]
+    """What would fit, searched only when a single point does not."""
+    if len(results) != 1 or results[0].memory.fits:
+        return []
+    from roofline.points import larger_devices
+    from roofline.ways_out import ways_out
+
+    return ways_out(results[0], larger_devices(results[0]))
+
+
+@app.command()
+def explain(
+    hw: options.Hardware,
+    model: options.Model,
+    quant: options.Quant = None,
+    runtime: options.Runtime = "llama.cpp",
+    backend: options.Backend = None,
+    prompt: options.Prompt = "512",
+    gen: options.Gen = "128",
+    depth: options.Depth = "0",
+    batch: options.Batch = "1",
+    kv: options.Cache = "f16",
+    ctx: options.Context = None,
+    ubatch: options.Ubatch = None,
+    threads: options.Threads = None,
+    flash_attn: options.Flash = None,
+    overrides: options.Overrides = None,
+    form: options.Output = Form.table,
+) -> None:
+    """The working behind a prediction: operators, ridge point, what-ifs, every figure with its source."""
+    from roofline import report
+    from roofline.points import single_point
+
+    result = single_point(
+        hw,
+        model,
+        quant,
+        runtime,
+        backend,
+        prompt,
+        gen,
+        depth,
+        batch,
+        kv,
+        ctx,
+        ubatch,
+        threads,
+        flash_attn,
+        overrides or [],
+    )
+    typer.echo(report.explanation(result, form.value), nl=False)
+
+
+@app.command()
+def inspect(
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="GGUF file; its header is enough.")],
+    form: options.Output = Form.table,
+) -> None:
+    """Shape, parameters, bits per weight and bytes per token of a GGUF file."""
+    from roofline.inspection import inspection
+
+    typer.echo(inspection(file, form.value), nl=False)
+
+
+@app.command("list")
+def list_(
+    what: Annotated[Kind, typer.Argument(help="What to list.")],
+    pattern: Annotated[str, typer.Argument(help="Only ids that match, such as 'rtx-*'.")] = "*",
+    form: options.Output = Form.table,
+) -> None:
+    """The catalog: hardware, models, quants, runtimes; and the columns of the reports."""
+    from roofline.listing import listing
+
+    typer.echo(listing(what.value, pattern, form.value), nl=False)
+
+
+@app.command()
+def show(
+    what: Annotated[Shown, typer.Argument(help="What kind of thing.")],
+    name: Annotated[str, typer.Argument(help="Its id or file.")],
+    form: options.Output = Form.table,
+) -> None:
+    """Every figure of one thing, with its basis and source."""
+    from roofline.listing import details
+
+    typer.echo(details(what.value, name, form.value), nl=False)

@@ -1,0 +1,97 @@
+"""Options that several commands share, with completion of ids. Nothing here loads numpy or pydantic."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+
+class Form(StrEnum):
+    """Output formats."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    md = "md"
+
+
+def _complete_hardware(incomplete: str) -> list[str]:
+    from roofline.catalog import files
+
+    return [name for name in sorted(files("hardware")) if name.startswith(incomplete)]
+
+
+def _complete_models(incomplete: str) -> list[str]:
+    from roofline.catalog import files
+
+    return [name for name in sorted(files("models")) if name.startswith(incomplete)]
+
+
+def _complete_runtimes(incomplete: str) -> list[str]:
+    from roofline.catalog import files
+
+    return [name for name in sorted(files("runtimes")) if name.startswith(incomplete)]
+
+
+def _complete_quants(incomplete: str) -> list[str]:
+    from roofline.quantization import ids
+
+    return [name for name in ids() if name.startswith(incomplete)]
+
+
+Hardware = Annotated[
+    str,
+    typer.Option(
+        "--hw",
+        metavar="ID",
+        help="Device: an id, a TOML file, a count (rtx-3090x2), a memory size (rpi5-4gb).",
+        autocompletion=_complete_hardware,
+    ),
+]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", metavar="ID", help="Model: an id, a TOML, GGUF or config.json file.", autocompletion=_complete_models
+    ),
+]
+Quant = Annotated[
+    str | None,
+    typer.Option(
+        "--quant",
+        metavar="NAME",
+        help="Quantisation, such as q4_k_m; a GGUF has its own.",
+        autocompletion=_complete_quants,
+    ),
+]
+Runtime = Annotated[
+    str,
+    typer.Option("--runtime", metavar="ID", help="Inference engine and version.", autocompletion=_complete_runtimes),
+]
+Backend = Annotated[
+    str | None,
+    typer.Option(
+        "--backend", metavar="NAME", help="cpu, cuda, metal, vulkan, rocm, sycl, opencl; default: the usual one."
+    ),
+]
+Prompt = Annotated[str, typer.Option("--prompt", metavar="N", help="Prompt tokens; 4k is 4096, commas make a list.")]
+Gen = Annotated[str, typer.Option("--gen", metavar="N", help="Generated tokens; commas make a list.")]
+Depth = Annotated[str, typer.Option("--depth", metavar="N", help="Tokens already in the KV cache; commas make a list.")]
+Batch = Annotated[str, typer.Option("--batch", metavar="N", help="Sequences at a time; commas make a list.")]
+Cache = Annotated[str, typer.Option("--kv", metavar="TYPE", help="KV-cache type, or two for K and V: q8_0,q4_0.")]
+Context = Annotated[
+    str | None, typer.Option("--ctx", metavar="N", help="Context to reserve memory for; default: what the tokens need.")
+]
+Ubatch = Annotated[int | None, typer.Option("--ubatch", min=1, help="Prompt tokens per pass; default: the runtime's.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: the fast cores.")]
+Flash = Annotated[
+    bool | None, typer.Option("--flash-attn/--no-flash-attn", help="Fused attention; default: as the runtime does.")
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="FIELD=VALUE", help="Replace a figure of the hardware: memory.bandwidth=102.4GB/s. Repeatable."
+    ),
+]
+Output = Annotated[Form, typer.Option("--format", help="How to print the result.")]

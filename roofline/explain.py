@@ -1,0 +1,244 @@
+"""The working behind a prediction: the per-operator table, what would change it, every figure used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from roofline.calculator import Phase, Prediction, predict, run
+from roofline.machine import Machine, make_machine
+from roofline.runtime import Constant, Kernel
+from roofline.spec import Figure, SpecError
+from roofline.units import format_number, format_quantity
+from roofline.weights import Weights, weigh
+from roofline.workload import Step, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One operator of a phase, all layers together; see calculator.OperatorCost for the units."""
+
+    phase: str
+    operator: str
+    group: str
+    type: str
+    layers: int
+    flops: float
+    weight_bytes: float
+    kv_bytes: float
+    activation_bytes: float
+    intensity: float
+    seconds: float
+    bound: str
+    share: float
+
+
+def operator_table(phase: Phase, name: str) -> list[Line]:
+    """The operators of a phase with their shares of its time, in the order in which they run."""
+    total = sum(float(cost.seconds) for cost in phase.operators)
+    lines = []
+    for cost in phase.operators:
+        parts = {"compute": cost.compute_seconds, "memory": cost.memory_seconds, "overhead": cost.overhead_seconds}
+        lines.append(
+            Line(
+                name,
+                cost.operator,
+                cost.group,
+                cost.type,
+                cost.layers,
+                float(cost.flops),
+                float(cost.weight_bytes),
+                float(cost.kv_bytes),
+                float(cost.activation_bytes),
+                float(cost.intensity),
+                float(cost.seconds),
+                max(parts, key=lambda part: float(parts[part])),
+                float(cost.seconds) / total,
+            )  # fmt: skip
+        )
+    return lines
+
+
+def compute_bound_batch(prediction: Prediction) -> float:
+    """Sequences from which decode is compute-bound at the speed of light, the cache left out [1].
+
+    Weights are read once for all sequences, arithmetic grows with them: B = (W / bandwidth) / (F / peak), with the
+    weight bytes W and the FLOP F of one token. For f16 weights it is peak / bandwidth, the ridge point.
+    """
+    workload = replace(prediction.workload, batch=1.0, gen=1.0, depth=0.0, prompt=0.0)
+    step = Step(1.0, 1.0, 0.0, 1.0)
+    phase = run(prediction.model, prediction.weights, prediction.machine, workload, step)
+    arithmetic = sum(float(cost.light_seconds) for cost in phase.operators if cost.kind == "matmul")
+    traffic = float(phase.weight_bytes) / prediction.machine.theoretical_bandwidth
+    return traffic / arithmetic
+
+
+@dataclass(frozen=True, slots=True)
+class WhatIf:
+    """A change and the speeds it would give [tok/s]."""
+
+    change: str
+    prefill_tok_s: float | None
+    decode_tok_s: float | None
+
+
+def what_if(prediction: Prediction) -> list[WhatIf]:
+    """Speeds after one change at a time: memory, channels, cores, quantisation, depth."""
+    machine, workload, model = prediction.machine, prediction.workload, prediction.model
+    changes: list[tuple[str, Weights, Machine, Workload]] = []
+    for factor in (1.5, 2.0):
+        faster = _scale_memory(machine, factor)
+        changes.append((f"memory {factor:g}× as fast", prediction.weights, faster, workload))
+    if machine.hardware.memory.channels:
+        channels = machine.hardware.memory.channels
+        changes.append(
+            (
+                f"{2 * channels} memory channels for {channels}",
+                prediction.weights,
+                _scale_memory(machine, 2.0),
+                workload,
+            )
+        )
+    if machine.backend == "cpu":
+        for threads in sorted({max(1, machine.threads // 2), machine.threads * 2}):
+            changed = _with_cores(machine, threads)
+            changes.append((f"{threads} cores for {machine.threads}", prediction.weights, changed, workload))
+    for quant in ("q8_0", "q4_k_m", "q2_k"):
+        if quant != prediction.weights.quant:
+            changes.append((f"{quant} for {prediction.weights.quant}", weigh(model, quant), machine, workload))
+    for depth in (8192.0, 32768.0):
+        changes.append(
+            (f"after {depth:.0f} tokens of context", prediction.weights, machine, replace(workload, depth=depth))
+        )
+    results = []
+    for label, weights, changed, asked in changes:
+        try:
+            result = predict(model, weights, changed, asked)
+        except SpecError:
+            continue  # a type this runtime cannot read is no way out
+        results.append(WhatIf(label, _speed(result.prefill), _speed(result.decode)))
+    return results
+
+
+def _speed(phase: Phase | None) -> float | None:
+    return None if phase is None else float(phase.tok_s)
+
+
+def _scale_memory(machine: Machine, factor: float) -> Machine:
+    """The machine with every bandwidth of its memory multiplied."""
+    memory = machine.hardware.memory
+
+    def scaled(figure: Figure | None) -> Figure | None:
+        return None if figure is None else figure.model_copy(update={"value": figure.value * factor, "text": ""})
+
+    update = {
+        "transfer_rate": scaled(memory.transfer_rate),
+        "bandwidth": scaled(memory.bandwidth),
+        "sustained": {who: scaled(figure) for who, figure in memory.sustained.items()},
+    }
+    hardware = machine.hardware.model_copy(update={"memory": memory.model_copy(update=update)})
+    return Machine(hardware, machine.runtime, machine.backend, machine.threads)
+
+
+def _with_cores(machine: Machine, cores: int) -> Machine:
+    """The machine with another number of fast cores, one thread on each."""
+    cpu = machine.hardware.cpu
+    assert cpu is not None  # only called for CPU backends
+    fast = cpu.clusters[0].model_copy(update={"cores": -(-cores // cpu.sockets)})
+    changed = cpu.model_copy(update={"clusters": (fast,), "threads": None})
+    hardware = machine.hardware.model_copy(update={"cpu": changed})
+    return make_machine(hardware, machine.runtime, machine.backend, cores)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A figure that the prediction rests on. file: where it stands; source: what it cites."""
+
+    name: str
+    value: str
+    basis: str
+    source: str
+    url: str
+    file: str
+    note: str
+
+
+def figures_used(prediction: Prediction) -> list[Used]:
+    """Every figure and constant behind the numbers: hardware first, then the model, then the runtime."""
+    return [*_hardware_figures(prediction), *_model_figures(prediction), *_runtime_constants(prediction)]
+
+
+def _hardware_figures(prediction: Prediction) -> list[Used]:
+    hardware, backend = prediction.machine.hardware, prediction.machine.backend
+    relevant = ("memory.", "cpu.clusters") if backend == "cpu" else ("memory.", "gpu.peak")
+    used = []
+    for path, figure in hardware.figures().items():
+        if path.startswith(relevant) and not path.startswith(("memory.variants", "memory.options")):
+            source = hardware.sources.get(figure.source)
+            used.append(
+                Used(path, str(figure), figure.basis, source.title if source else figure.source, source.url if source else "",
+                     prediction.names.get("hardware_file", ""), figure.note)
+            )  # fmt: skip
+    return used
+
+
+def _model_figures(prediction: Prediction) -> list[Used]:
+    model, weights = prediction.model, prediction.weights
+    source = model.sources.get(model.source)
+    file = prediction.names.get("model_file", "")
+    title, url = (source.title, source.url) if source else (model.source, "")
+    return [
+        Used("parameters", f"{model.parameter_count:,}", "derived", title, url, file, "counted from the shape"),
+        Used("weights", format_quantity(weights.file_bytes, "B"), "derived", f"{weights.quant} recipe of llama-quantize", "", file,
+             f"{format_number(weights.bits_per_weight)} bits per weight"),
+    ]  # fmt: skip
+
+
+def _runtime_constants(prediction: Prediction) -> list[Used]:
+    machine = prediction.machine
+    engine, file = machine.engine, prediction.names.get("runtime_file", "")
+    prefix = f"{machine.backend}."
+    named: list[tuple[str, Constant, str]] = [
+        (f"{prefix}memory", machine.bandwidth_share, "share of the theoretical bandwidth"),
+        (f"{prefix}sharpness", engine.sharpness, "p of the overlap"),
+    ]
+    if machine.backend == "cpu" and engine.barrier:
+        named += [
+            (f"{prefix}barrier.base", engine.barrier.base, "s"),
+            (f"{prefix}barrier.per_thread", engine.barrier.per_thread, "s"),
+        ]
+        if engine.core_bandwidth:
+            named.append((f"{prefix}core_bandwidth", engine.core_bandwidth, "B per cycle and core"))
+        if engine.thread_loss:
+            named.append((f"{prefix}thread_loss", engine.thread_loss, "threads"))
+    else:
+        named.append((f"{prefix}launch", Constant(value=machine.node_seconds, basis="assumed"), "s a graph node"))
+    for label, kernel in _kernels_used(prediction):
+        rate = kernel.efficiency or kernel.per_cycle
+        if rate is not None:
+            unit = f"of peak {kernel.path}" if kernel.efficiency else "operations per cycle and core"
+            named.append((f"{prefix}kernel {label}", rate, unit))
+    sources = machine.runtime.sources
+    used = []
+    for name, constant, unit in named:
+        source = sources.get(constant.source)
+        used.append(
+            Used(name, f"{format_number(constant.value) if constant.value >= 1e-3 else format_quantity(constant.value, '')} {unit}".strip(),
+                 constant.basis, source.title if source else constant.source, source.url if source else "", file, constant.note)
+        )  # fmt: skip
+    return used
+
+
+def _kernels_used(prediction: Prediction) -> list[tuple[str, Kernel]]:
+    """The kernels behind the operators, each once, labelled by type and width."""
+    machine, found = prediction.machine, {}
+    for phase in (prediction.prefill, prediction.decode):
+        if phase is None:
+            continue
+        for cost in phase.operators:
+            attention = cost.kind == "attention"
+            if cost.kind in ("matmul", "attention"):
+                columns = phase.step.chunk if attention else phase.step.columns
+                width = "few" if float(columns) <= machine.engine.few_columns else "many"
+                label = f"{'attention ' if attention else ''}{cost.type} {width}"
+                found[label] = machine.kernel(cost.type, width, attention)
+    return list(found.items())

@@ -1,0 +1,98 @@
+"""From the words of the command line to predictions: lists of prompts, depths and batches are points of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from itertools import product
+
+from roofline import api, catalog
+from roofline.calculator import Prediction
+from roofline.machine import Machine, make_machine
+from roofline.spec import SpecError
+from roofline.units import UnitError, count
+
+MAX_POINTS = 10_000
+
+
+def points(
+    hw: str,
+    model: str,
+    quant: str | None,
+    runtime: str,
+    backend: str | None,
+    prompt: str,
+    gen: str,
+    depth: str,
+    batch: str,
+    kv: str,
+    ctx: str | None,
+    ubatch: int | None,
+    threads: int | None,
+    flash_attention: bool | None,
+    overrides: Sequence[str],
+) -> list[Prediction]:
+    """One prediction for every combination of the listed prompts, generations, depths and batches."""
+    axes = [_numbers("prompt", prompt), _numbers("gen", gen), _numbers("depth", depth), _numbers("batch", batch)]
+    grid = list(product(*axes))
+    if len(grid) > MAX_POINTS:
+        raise SpecError(
+            f"--prompt, --gen, --depth, --batch: expected at most {MAX_POINTS} combinations, found {len(grid)}"
+        )
+    figures = _assignments(overrides)
+    context = _numbers("ctx", ctx)[0] if ctx else None
+    return [
+        api.predict(
+            hw, model, quant, runtime=runtime, backend=backend, prompt=p, gen=g, depth=d, batch=b, kv=kv, context=context,
+            ubatch=ubatch, threads=threads, flash_attention=flash_attention, set=figures,
+        )
+        for p, g, d, b in grid
+    ]  # fmt: skip
+
+
+def single_point(*arguments: object) -> Prediction:
+    """The one prediction that the arguments of `points` make; SpecError when they make several, or none that fits."""
+    results = points(*arguments)  # type: ignore[arg-type]
+    if len(results) != 1:
+        raise SpecError(
+            f"--prompt, --gen, --depth, --batch: expected one value each, found {len(results)} combinations"
+        )
+    return results[0]
+
+
+def _numbers(option: str, text: str) -> list[int]:
+    """'1,8,4k' → [1, 8, 4096]."""
+    try:
+        return [count(part) for part in text.split(",")]
+    except UnitError as error:
+        raise SpecError(f"--{option}: {error}") from None
+
+
+def _assignments(overrides: Sequence[str]) -> dict[str, str]:
+    """['memory.bandwidth=102.4GB/s'] → {'memory.bandwidth': '102.4GB/s'}."""
+    figures = {}
+    for text in overrides:
+        path, equals, value = text.partition("=")
+        if not equals or not path.strip() or not value.strip():
+            raise SpecError(f"--set: expected FIELD=VALUE such as memory.bandwidth=102.4GB/s, found {text!r}")
+        figures[path.strip()] = value.strip()
+    return figures
+
+
+def larger_devices(prediction: Prediction) -> list[tuple[str, Machine]]:
+    """Every device of the catalog that runs the same backend with a fixed memory, as machines."""
+    machine = prediction.machine
+    found = []
+    for identity in catalog.files("hardware"):
+        try:
+            hardware = catalog.load_hardware(identity).spec
+            if machine.backend in hardware.backends and hardware.memory.capacity:
+                found.append((identity, make_machine(hardware, machine.runtime, machine.backend, None)))
+        except SpecError:
+            continue  # a broken file of the user's is no way out
+    return found
+
+
+def matching(names: Sequence[str], pattern: str) -> list[str]:
+    """Names that match a shell pattern, sorted."""
+    return sorted(name for name in names if fnmatchcase(name, pattern.lower()) or fnmatchcase(name, pattern))

@@ -1,0 +1,75 @@
+"""Why a prediction is what it is, in words and numbers of one line."""
+
+from __future__ import annotations
+
+from roofline.calculator import Prediction
+from roofline.machine import Machine
+from roofline.memory import MemoryBill
+from roofline.units import format_number, format_quantity
+
+
+def why(prediction: Prediction) -> str:
+    """One line in plain words and numbers: what a token costs, and what that makes of the machine."""
+    machine, phase = prediction.machine, prediction.decode
+    if phase is None:
+        return _why_prefill(prediction)
+    tokens = float(phase.step.tokens)
+    passes = float(phase.step.passes)
+    each = "each token" if float(phase.step.batch) == 1 else f"each pass, {format_number(tokens / passes)} tokens wide,"
+    seconds = {name: float(value) for name, value in phase.shares.items()}
+    total = float(phase.seconds)
+    moved = float(phase.weight_bytes) / passes
+    cache = float(phase.kv_bytes) / passes
+    text = f"{each} reads {format_quantity(moved, 'B')} of weights"
+    if cache > 0.01 * moved:
+        text += f" and {format_quantity(cache, 'B')} of KV cache"
+    achieved = float(phase.weight_bytes + phase.kv_bytes) / total
+    text += (
+        f"; {format_quantity(total / passes, 's')} for that is {format_quantity(achieved, 'B/s')} "
+        f"of {format_quantity(machine.theoretical_bandwidth, 'B/s')}"
+    )
+    if machine.hardware.count > 1:
+        text += f" ({machine.hardware.count} devices take turns)"
+    parts = [f"{name} {100 * value / sum(seconds.values()):.0f} %" for name, value in seconds.items()]
+    reason = {
+        "memory": "memory-bound: faster memory or fewer bits per weight would help, more arithmetic would not",
+        "compute": "compute-bound: more or faster cores would help, faster memory would not",
+        "overhead": f"overhead-bound: {_overhead_words(machine)} cost more than arithmetic or memory",
+    }[str(phase.bound)]
+    return f"{text}. The time goes to {', '.join(parts)}: {reason}."
+
+
+def _overhead_words(machine: Machine) -> str:
+    if machine.backend == "cpu":
+        return f"the barriers between {machine.threads} threads ({format_quantity(machine.node_seconds, 's')} a graph node)"
+    return f"kernel launches ({format_quantity(machine.node_seconds, 's')} a graph node)"
+
+
+def _why_prefill(prediction: Prediction) -> str:
+    phase = prediction.prefill
+    if phase is None:
+        return "nothing was asked for: no prompt and no generation."
+    rate = float(phase.flops / phase.seconds)
+    return (
+        f"the prompt needs {format_quantity(float(phase.flops), 'FLOP')} at {format_quantity(rate, 'FLOP/s')}; "
+        f"{phase.bound}-bound."
+    )
+
+
+def memory_words(bill: MemoryBill) -> str:
+    """The bill as a sum in words, and the verdict."""
+    items = [
+        ("weights", bill.weights), ("KV cache", float(bill.kv_cache)), ("compute buffer", float(bill.compute)),
+        ("runtime", bill.context),
+    ]  # fmt: skip
+    total = " + ".join(f"{name} {format_quantity(value, 'B')}" for name, value in items)
+    text = f"{total} = {format_quantity(float(bill.total), 'B')}"
+    if bill.usable is None or bill.capacity is None:
+        return f"{text}; how much memory this machine has is for its owner to say (--set memory.capacity=64GB)"
+    usable = f"{format_quantity(bill.usable, 'B')} usable of {format_quantity(bill.capacity, 'B')}"
+    if bill.assumed_capacity:
+        usable += " (the most it takes)"
+    margin = float(bill.margin) if bill.margin is not None else 0.0
+    if bill.fits:
+        return f"{text} of {usable}: fits, {format_quantity(margin, 'B')} left"
+    return f"{text}, but {usable}: does not fit, {format_quantity(-margin, 'B')} too much"

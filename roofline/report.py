@@ -1,0 +1,432 @@
+"""Results as text: one registry of columns (name, unit, meaning, format) → table, JSON, CSV, Markdown."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from roofline.calculator import Phase, Prediction
+from roofline.reasons import memory_words, why
+from roofline.units import format_number, format_quantity
+
+if TYPE_CHECKING:
+    from roofline.ways_out import WayOut
+
+Format = Literal["table", "json", "csv", "md"]
+SCHEMA = "roofline.prediction/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A value that a report can show. unit: '' for plain numbers and words; quantity: written with a prefix."""
+
+    key: str
+    title: str
+    unit: str
+    meaning: str
+    quantity: bool = False
+    digits: int = 3
+
+
+def _column(key: str, title: str, unit: str, meaning: str, quantity: bool = False, digits: int = 3) -> Column:
+    return Column(key, title, unit, meaning, quantity, digits)
+
+
+#: Every column and JSON key that the commands print.
+COLUMNS: dict[str, Column] = {
+    column.key: column
+    for column in (
+        _column("id", "id", "", "name to use on the command line"),
+        _column("name", "name", "", "full name"),
+        _column("hardware", "hardware", "", "id of the device"),
+        _column("model", "model", "", "id of the model"),
+        _column("quant", "quant", "", "quantisation"),
+        _column("runtime", "runtime", "", "id of the inference engine"),
+        _column("backend", "backend", "", "what runs the arithmetic: cpu, cuda, metal, …"),
+        _column("threads", "threads", "", "CPU threads"),
+        _column("prompt", "prompt", "token", "prompt tokens in each sequence", digits=9),
+        _column("gen", "gen", "token", "generated tokens in each sequence", digits=9),
+        _column("depth", "depth", "token", "KV-cache entries present at the start", digits=9),
+        _column("batch", "batch", "", "sequences at a time", digits=9),
+        _column("phase", "phase", "", "prefill (the prompt) or decode (the generation)"),
+        _column("tok_s", "expected", "tok/s", "expected speed, all sequences together"),
+        _column("low_tok_s", "low", "tok/s", "lower end of the 80 % band"),
+        _column("high_tok_s", "high", "tok/s", "upper end of the 80 % band"),
+        _column("ceiling_tok_s", "speed of light", "tok/s", "all peaks reached, nothing else to do"),
+        _column("seconds", "time", "s", "duration", quantity=True),
+        _column("bound", "bound", "", "what most of the time goes to: compute, memory or overhead"),
+        _column("flops", "FLOP", "FLOP", "operations, a multiply-add is 2", quantity=True),
+        _column("bytes", "bytes", "B", "bytes moved", quantity=True),
+        _column("intensity_flop_per_byte", "FLOP/B", "FLOP/B", "arithmetic intensity"),
+        _column("ridge_flop_per_byte", "ridge", "FLOP/B", "intensity at which compute begins to bind"),
+        _column("weights_bytes", "weights", "B", "stored weights", quantity=True),
+        _column("kv_cache_bytes", "KV cache", "B", "cache of all sequences, with recurrent states", quantity=True),
+        _column("compute_bytes", "compute", "B", "compute buffer", quantity=True),
+        _column("context_bytes", "runtime", "B", "what the backend takes for itself", quantity=True),
+        _column("total_bytes", "total", "B", "sum of the memory bill", quantity=True),
+        _column("capacity_bytes", "capacity", "B", "memory of the device", quantity=True),
+        _column("usable_bytes", "usable", "B", "what of it may be allocated", quantity=True),
+        _column("fits", "fits", "", "whether the total is usable"),
+        _column("ttft_s", "TTFT", "s", "time to first token", quantity=True),
+        _column("tpot_s", "TPOT", "s", "time per output token of a sequence", quantity=True),
+        _column("total_s", "total", "s", "prompt and generation", quantity=True),
+        _column("operator", "operator", "", "operator, under its GGUF role"),
+        _column("group", "layers of kind", "", "kind of layer"),
+        _column("type", "type", "", "stored type"),
+        _column("layers", "layers", "", "how many layers", digits=9),
+        _column("weight_bytes", "weights", "B", "weight bytes read", quantity=True),
+        _column("kv_bytes", "KV", "B", "KV-cache bytes moved", quantity=True),
+        _column("activation_bytes", "activations", "B", "activation bytes moved", quantity=True),
+        _column("intensity", "FLOP/B", "FLOP/B", "arithmetic intensity"),
+        _column("share", "share", "%", "share of the phase's time"),
+        _column("change", "change", "", "what is changed, all else equal"),
+        _column("prefill_tok_s", "prefill", "tok/s", "prefill speed"),
+        _column("decode_tok_s", "decode", "tok/s", "decode speed"),
+        _column("value", "value", "", "figure, in the words of its file"),
+        _column("basis", "basis", "", "datasheet, derived, measured, fitted, assumed or override"),
+        _column("source", "source", "", "where the figure can be checked"),
+        _column("url", "url", "", "address of the source"),
+        _column("file", "file", "", "file that states the figure"),
+        _column("note", "note", "", "remark"),
+        _column("kind", "kind", "", "kind of device, or of change"),
+        _column("memory", "memory", "", "memory type"),
+        _column("bandwidth_bytes_s", "bandwidth", "B/s", "theoretical memory bandwidth", quantity=True),
+        _column("peak_flop_s", "best peak", "FLOP/s", "highest dense arithmetic peak", quantity=True),
+        _column("backends", "backends", "", "backends, the usual one first"),
+        _column("year", "year", "", "year of launch", digits=9),
+        _column("parameters", "parameters", "", "stored weights", quantity=True),
+        _column("active_parameters", "active", "", "weights that one token uses", quantity=True),
+        _column("architecture", "architecture", "", "GGUF architecture"),
+        _column("kv_bytes_per_token", "KV/token", "B", "KV cache of one position at f16", quantity=True),
+        _column("max_context", "context", "token", "longest context", digits=9),
+        _column("bits_per_weight", "bits/weight", "bit", "bits per weight of the base type", digits=4),
+        _column("model_bits_per_weight", "8B model", "bit", "bits per weight of a whole 8B model", digits=4),
+        _column("meaning", "meaning", "", "what it is"),
+        _column("period", "period", "", "versions or dates"),
+        _column("field", "field", "", "field of the file"),
+        _column("tensors", "tensors", "", "tensors of this type", digits=9),
+        _column("elements", "weights", "", "weights of this type", quantity=True),
+        _column(
+            "decode_bytes_per_token", "read/token", "B", "weight bytes that one decoded token reads", quantity=True
+        ),
+        _column("option", "option", "", "how to ask for it"),
+        _column("title", "column", "", "heading in tables"),
+        _column("unit", "unit", "", "unit"),
+        _column("key", "key", "", "key in JSON and CSV"),
+    )
+}
+
+
+# -- rendering --------------------------------------------------------------------------------------------------------
+
+
+def cell(key: str, value: Any) -> str:
+    """A value as a person reads it, with the unit of its column's quantity."""
+    column = COLUMNS.get(key)
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (int, float)):
+        if column is not None and column.unit == "%":
+            return f"{value:.1%}"
+        if column is not None and column.quantity:
+            return format_quantity(float(value), column.unit).strip()
+        if isinstance(value, int) or (float(value).is_integer() and column is not None and column.digits == 9):
+            return str(int(value))
+        return format_number(float(value), column.digits if column else 3)
+    if isinstance(value, (list, tuple)):
+        return ", ".join(str(part) for part in value)
+    return printable(str(value))
+
+
+def printable(text: str) -> str:
+    """Text without control characters: names come from files that anybody may write."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def heading(key: str) -> str:
+    """Title of a column with the unit of its plain numbers: 'expected [tok/s]'."""
+    column = COLUMNS[key]
+    return (
+        f"{column.title} [{column.unit}]"
+        if column.unit and not column.quantity and column.unit != "%"
+        else column.title
+    )
+
+
+def render(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Format) -> str:
+    """Rows as an aligned table, JSON, CSV or Markdown, with the columns in the given order."""
+    if form == "json":
+        return to_json([{key: row.get(key) for key in columns} for row in rows])
+    if form == "csv":
+        return to_csv(rows, columns)
+    cells = [[cell(key, row.get(key)) for key in columns] for row in rows]
+    numeric = [all(isinstance(row.get(key), (int, float, type(None))) for row in rows) for key in columns]
+    titles = [heading(key) for key in columns]
+    return _markdown(titles, cells, numeric) if form == "md" else _aligned(titles, cells, numeric)
+
+
+def to_json(value: Any) -> str:
+    """JSON with non-finite numbers refused, since few readers take them."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """CSV with one heading line, numbers in full."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow(["" if row.get(key) is None else _plain(row[key]) for key in columns])
+    return text.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return " ".join(str(part) for part in value)
+    # A cell that begins like a formula would run in a spreadsheet.
+    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t") else value
+
+
+def _aligned(titles: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
+    widths = [max(len(row[index]) for row in [titles, *cells]) for index in range(len(titles))]
+    lines = []
+    for row in [titles, *cells]:
+        parts = [
+            text.rjust(width) if right else text.ljust(width)
+            for text, width, right in zip(row, widths, numeric, strict=True)
+        ]
+        lines.append("  ".join(parts).rstrip())
+    return "\n".join(lines) + "\n"
+
+
+def _markdown(titles: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
+    def line(row: list[str]) -> str:
+        return (
+            "| "
+            + " | ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for text in row)
+            + " |"
+        )
+
+    rule = "|" + "|".join("--:" if right else ":--" for right in numeric) + "|"
+    return "\n".join([line(titles), rule, *(line(row) for row in cells)]) + "\n"
+
+
+# -- predictions ------------------------------------------------------------------------------------------------------
+
+_PHASE_KEYS = (
+    "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "seconds", "bound", "flops", "bytes",
+    "intensity_flop_per_byte", "ridge_flop_per_byte",
+)  # fmt: skip
+_MEMORY_KEYS = (
+    "weights_bytes", "kv_cache_bytes", "compute_bytes", "context_bytes", "total_bytes", "capacity_bytes",
+    "usable_bytes", "fits",
+)  # fmt: skip
+_POINT_KEYS = ("hardware", "model", "quant", "runtime", "backend", "threads", "prompt", "gen", "depth", "batch")
+
+
+def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any]:
+    """A prediction of one point as the JSON contract has it; speeds are null where the model does not fit."""
+    memory, fits = prediction.memory, bool(prediction.memory.fits)
+    workload = prediction.workload
+    bill = dict(
+        zip(
+            _MEMORY_KEYS,
+            (
+                memory.weights, float(memory.kv_cache), float(memory.compute), memory.context, float(memory.total),
+                memory.capacity, memory.usable, fits,
+            ),
+            strict=True,
+        )
+    )  # fmt: skip
+    return {
+        "schema": SCHEMA,
+        "hardware": prediction.names.get("hardware", prediction.machine.hardware.name),
+        "model": prediction.names.get("model", prediction.model.name),
+        "quant": prediction.weights.quant,
+        "runtime": prediction.names.get("runtime", prediction.machine.runtime.name),
+        "backend": prediction.machine.backend,
+        "threads": prediction.machine.threads if prediction.machine.backend == "cpu" else None,
+        "workload": {
+            "prompt": _whole(workload.prompt),
+            "gen": _whole(workload.gen),
+            "depth": _whole(workload.depth),
+            "batch": _whole(workload.batch),
+            "kv": list(workload.kv_types),
+            "context": workload.context,
+        },
+        "prefill": _phase_record(prediction.prefill, fits),
+        "decode": _phase_record(prediction.decode, fits),
+        "memory": bill,
+        "ttft_s": _number(prediction.ttft_s, fits),
+        "tpot_s": _number(prediction.tpot_s, fits),
+        "total_s": _number(prediction.total_s, fits),
+        "band": {"share": 0.8, "calibrated": prediction.machine.engine.spread.calibrated},
+        "why": why(prediction) if fits else None,
+        "ways_out": [asdict(way) for way in ways],
+        "files": {key.removesuffix("_file"): path for key, path in prediction.names.items() if key.endswith("_file")},
+    }
+
+
+def _phase_record(phase: Phase | None, fits: bool) -> dict[str, Any]:
+    if phase is None:
+        return dict.fromkeys(_PHASE_KEYS)
+    speeds = (phase.tok_s, phase.low_tok_s, phase.high_tok_s, phase.ceiling_tok_s, phase.seconds)
+    return {
+        **{key: _number(value, fits) for key, value in zip(_PHASE_KEYS, speeds, strict=False)},
+        "bound": str(phase.bound) if fits else None,
+        "flops": float(phase.flops),
+        "bytes": float(phase.bytes),
+        "intensity_flop_per_byte": float(phase.intensity),
+        "ridge_flop_per_byte": float(phase.ridge_point),
+    }
+
+
+def _number(value: Any, fits: bool) -> float | None:
+    return None if value is None or not fits else float(value)
+
+
+def _whole(value: Any) -> int | float:
+    number = float(value)
+    return int(number) if number.is_integer() else number
+
+
+def flat(one: Mapping[str, Any]) -> dict[str, Any]:
+    """A record as one row: 'prefill' and 'decode' become prefixes of their keys."""
+    row = {key: one[key] for key in _POINT_KEYS if key in one} | {
+        key: one["workload"][key] for key in ("prompt", "gen", "depth", "batch")
+    }
+    for phase in ("prefill", "decode"):
+        row |= {f"{phase}_{key}": value for key, value in one[phase].items()}
+    row |= one["memory"]
+    return row | {key: one[key] for key in ("ttft_s", "tpot_s", "total_s")}
+
+
+def predictions(results: Sequence[Prediction], form: Format, ways: Sequence[WayOut] = ()) -> str:
+    """Predictions of one or several points in a format; a single one is an object in JSON, several are a list."""
+    records = [record(result, ways) for result in results]
+    if form == "json":
+        return to_json(records[0] if len(records) == 1 else records)
+    rows = [flat(one) for one in records]
+    if form == "csv":
+        return to_csv(rows, list(rows[0]))
+    if len(results) == 1 and form == "table":
+        return summary(results[0], ways)
+    lines = [
+        {
+            **_point(one),
+            **{key: one[phase][key] for key in _PHASE_KEYS[:6]},
+            "phase": phase,
+            "fits": one["memory"]["fits"],
+        }
+        for one in records
+        for phase in ("prefill", "decode")
+    ]
+    varying = [key for key in ("prompt", "gen", "depth", "batch") if len({line[key] for line in lines}) > 1]
+    shown = [*varying, "phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound", "seconds", "fits"]
+    return f"{title(results[0])}\n\n{render(lines, shown, form)}"
+
+
+def _point(one: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: one["workload"][key] for key in ("prompt", "gen", "depth", "batch")}
+
+
+def title(prediction: Prediction) -> str:
+    """What was predicted for what, in one line."""
+    machine, model = prediction.machine, prediction.model
+    threads = f", {machine.threads} threads" if machine.backend == "cpu" else ""
+    return printable(
+        f"{model.name}, {prediction.weights.quant}, on {machine.hardware.name} "
+        f"({machine.runtime.name} {machine.runtime.period}, {machine.backend}{threads})"
+    )
+
+
+def summary(prediction: Prediction, ways: Sequence[WayOut] = ()) -> str:
+    """A prediction for a person: the verdict first, both phases, times, memory, and why."""
+    lines = [title(prediction), ""]
+    if not prediction.memory.fits:
+        lines += [f"Does not fit. {_capital(memory_words(prediction.memory))}.", ""]
+        lines += ["What would fit:", *(f"  {way}" for way in ways)] if ways else ["No single change makes it fit."]
+        return "\n".join(lines) + "\n"
+    rows = []
+    for name, phase in (("prefill", prediction.prefill), ("decode", prediction.decode)):
+        if phase is not None:
+            tokens = _whole(prediction.workload.prompt if name == "prefill" else prediction.workload.gen)
+            rows.append({"phase": f"{name} {tokens}", **_phase_record(phase, True)})
+    shown = ["phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound"]
+    lines += [render(rows, shown, "table")]
+    lines += [_times(prediction), f"Memory: {memory_words(prediction.memory)}.", f"Why: {why(prediction)}"]
+    spread = prediction.machine.engine.spread
+    if not spread.calibrated:
+        lines.append("Band: low to high is meant to hold 8 of 10 measurements; uncalibrated, from published spreads.")
+    assumed = prediction.machine.hardware.assumed()
+    if assumed:
+        lines.append(f"Assumed, not confirmed by a source: {', '.join(assumed[:4])}{' …' if len(assumed) > 4 else ''}.")
+    return "\n".join(lines) + "\n"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _times(prediction: Prediction) -> str:
+    parts = []
+    if prediction.ttft_s is not None:
+        parts.append(f"first token after {format_quantity(float(prediction.ttft_s), 's')}")
+    if prediction.tpot_s is not None:
+        parts.append(f"then {format_quantity(float(prediction.tpot_s), 's')} a token")
+    parts.append(f"{format_quantity(float(prediction.total_s), 's')} in all")
+    return f"Time: {', '.join(parts)}."
+
+
+# -- explanations -----------------------------------------------------------------------------------------------------
+
+_OPERATOR_COLUMNS = (
+    "phase", "operator", "group", "type", "layers", "flops", "weight_bytes", "kv_bytes", "activation_bytes",
+    "intensity", "seconds", "bound", "share",
+)  # fmt: skip
+_FIGURE_COLUMNS = ("name", "value", "basis", "source", "file", "note")
+
+
+def explanation(prediction: Prediction, form: Format) -> str:
+    """The working behind a prediction: operators, ridge point, what-ifs, and every figure with its source."""
+    from roofline.explain import compute_bound_batch, figures_used, operator_table, what_if  # `predict` needs none
+
+    phases = [
+        (name, phase) for name, phase in (("prefill", prediction.prefill), ("decode", prediction.decode)) if phase
+    ]
+    operators = [asdict(line) for name, phase in phases for line in operator_table(phase, name)]
+    changes = what_if(prediction)
+    figures = [asdict(used) for used in figures_used(prediction)]
+    batch = compute_bound_batch(prediction)
+    if form == "json":
+        return to_json(
+            {
+                **record(prediction),
+                "schema": "roofline.explanation/1",
+                "operators": operators,
+                "compute_bound_batch": batch,
+                "what_if": [asdict(change) for change in changes],
+                "figures": figures,
+            }
+        )
+    if form == "csv":
+        return render(operators, _OPERATOR_COLUMNS, "csv")
+    ridges = [f"{name} {format_number(float(phase.ridge_point))} FLOP/B" for name, phase in phases]
+    sections = [
+        ("", summary(prediction) if form == "table" else predictions([prediction], "md")),
+        ("Operators", render(operators, _OPERATOR_COLUMNS, form)),
+        (
+            "Ridge point",
+            f"{', '.join(ridges)}. At the speed of light decode is compute-bound from batch {format_number(batch)}.\n",
+        ),
+        ("What if", render([asdict(change) for change in changes], ("change", "prefill_tok_s", "decode_tok_s"), form)),
+        ("Figures used", render(figures, _FIGURE_COLUMNS, form)),
+    ]
+    mark = "## " if form == "md" else ""
+    return "\n".join(f"{mark}{name}\n\n{text}" if name else text for name, text in sections)

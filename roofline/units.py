@@ -1,0 +1,119 @@
+"""Quantities as text and as SI floats. The only module that knows a prefix.
+
+A quantity is a number, an optional SI or binary prefix, and a unit: ``"3.35 TB/s"``, ``"24 GiB"``, ``"2.4 GHz"``.
+Inside the library every figure is a plain float in the base unit (B, B/s, FLOP/s, Hz, s, W); text exists at the
+file boundary and in reports. GB and GiB are different words: 1 GB = 10⁹ B, 1 GiB = 2³⁰ B.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+# Both tables are derived from one rule each, so that no hand-typed power can be wrong.
+SI_PREFIXES = {"": 1.0} | {prefix: 1e3 ** (power + 1) for power, prefix in enumerate("kMGTPE")}
+SMALL_PREFIXES = {prefix: 1e3 ** -(power + 1) for power, prefix in enumerate(["m", "µ", "n", "p"])}
+BINARY_PREFIXES = {f"{prefix.upper()}i": 2.0 ** (10 * (power + 1)) for power, prefix in enumerate("kMGTPE")}
+_ALIASES = {"K": 1e3, "u": SMALL_PREFIXES["µ"]}  # "KB" and "us" are common spellings
+
+#: The base units: what a spelling counts, written as in this library's tables.
+UNITS = ("FLOP/s", "FLOP", "B/s", "B", "T/s", "Hz", "s", "W", "USD", "bit", "%", "bpw", "token")
+_SPELLINGS = {
+    "FLOPS": "FLOP/s",
+    "FLOPs/s": "FLOP/s",
+    "flop/s": "FLOP/s",
+    # Datasheets write TOPS for integers; an operation counts like a FLOP here.
+    "OP/s": "FLOP/s",
+    "OPS": "FLOP/s",
+    "OPs/s": "FLOP/s",
+    "ops/s": "FLOP/s",
+    "bytes": "B",
+    "bytes/s": "B/s",
+    "bits": "bit",
+    "$": "USD",
+}
+_QUANTITY = re.compile(r"^\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*$")
+
+
+class UnitError(ValueError):
+    """A text that is not a quantity of the expected unit."""
+
+
+def parse(text: str | float, unit: str) -> float:
+    """The value of ``text`` in the base unit ``unit``; a bare number is taken to be in that unit already.
+
+    >>> parse("17.1 GB/s", "B/s")
+    17100000000.0
+    >>> parse("64 KiB", "B")
+    65536.0
+
+    Raises UnitError, naming both units, when the text is no number, not finite, or of another unit.
+    """
+    if isinstance(text, (int, float)) and not isinstance(text, bool):
+        value, factor = float(text), 1.0
+    else:
+        match = _QUANTITY.match(str(text))
+        if match is None:
+            raise UnitError(f"expected a quantity in {unit}, such as {_example(unit)!r}, found {text!r}")
+        value, factor = float(match[1].replace(",", "").replace("_", "")), _factor(match[2], unit, str(text))
+    if not math.isfinite(value * factor):
+        raise UnitError(f"expected a finite quantity in {unit}, found {text!r}")
+    return value * factor
+
+
+def _factor(suffix: str, unit: str, text: str) -> float:
+    """What one ``suffix`` ("GB/s", "GiB", "") is worth in ``unit``."""
+    if suffix == "":
+        return 1.0
+    spellings = [unit, *(spelling for spelling, base in _SPELLINGS.items() if base == unit)]
+    for spelling in spellings:
+        if suffix.endswith(spelling):
+            prefix = suffix[: len(suffix) - len(spelling)]
+            for table in (SI_PREFIXES, BINARY_PREFIXES, SMALL_PREFIXES, _ALIASES):
+                if prefix in table:
+                    return table[prefix]
+    raise UnitError(f"expected a quantity in {unit}, such as {_example(unit)!r}, found {text!r}")
+
+
+def _example(unit: str) -> str:
+    examples = {"B": "8 GB", "B/s": "17.1 GB/s", "FLOP/s": "82.6 TFLOP/s", "Hz": "2.4 GHz"}
+    return examples.get(unit, {"T/s": "4267 MT/s", "s": "3 µs", "W": "65 W", "USD": "599 USD"}.get(unit, f"1 {unit}"))
+
+
+def count(text: str | int) -> int:
+    """A whole number with an optional binary suffix, as in context lengths: ``"4096"``, ``"32k"`` = 32 × 1024."""
+    match = re.fullmatch(r"\s*(\d[\d_,]*)\s*([kKmM]?)i?\s*", str(text))
+    if match is None:
+        raise UnitError(f"expected a whole number such as 4096 or 4k, found {text!r}")
+    power = {"": 0, "k": 10, "m": 20}[match[2].lower()]
+    return int(match[1].replace(",", "").replace("_", "")) << power
+
+
+def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = False) -> str:
+    """``value`` (base unit) with the prefix that leaves 1 to 999 before the point: ``"17.1 GB/s"``, ``"4.00 GiB"``."""
+    if not math.isfinite(value):
+        return f"{value} {unit}"
+    table = {"": 1.0, **BINARY_PREFIXES} if binary else SI_PREFIXES
+    if 0 < abs(value) < 1 and not binary:
+        table = SMALL_PREFIXES
+    fitting = [prefix for prefix, factor in table.items() if round_digits(abs(value) / factor, digits) >= 1]
+    if fitting:
+        prefix = max(fitting, key=lambda name: table[name])
+    else:
+        prefix = min(table, key=lambda name: table[name])
+    return f"{format_number(value / table[prefix], digits)} {prefix}{unit}"
+
+
+def round_digits(value: float, digits: int) -> float:
+    """``value`` rounded to ``digits`` significant digits."""
+    return float(f"{value:.{digits}g}")
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """Plain decimals with ``digits`` significant digits, never an exponent: 1234.5 → "1234", 2.5 → "2.50"."""
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    decimals = digits - 1 - math.floor(math.log10(abs(round_digits(value, digits))))
+    return f"{value:.{max(decimals, 0)}f}"
