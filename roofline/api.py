@@ -68,11 +68,11 @@ def predict(
     )
     names = {
         "hardware": hardware_entry.id,
-        "hardware_file": str(hardware_entry.path),
+        "hardware_file": catalog.shown(hardware_entry.path),
         "model": weights_entry.id,
-        "model_file": str(weights_entry.path),
+        "model_file": catalog.shown(weights_entry.path),
         "runtime": catalog.load_runtime(runtime).id,
-        "runtime_file": str(catalog.load_runtime(runtime).path),
+        "runtime_file": catalog.shown(catalog.load_runtime(runtime).path),
     }
     return replace(calculate(weights_entry.spec, weights, machine, workload), names=names)
 

@@ -71,6 +71,15 @@ def _toml_files(directory: Path) -> Iterator[Path]:
         yield from (Path(folder) / name for name in sorted(names) if name.endswith(".toml"))
 
 
+def shown(path: Path) -> str:
+    """A file as reports name it: shipped ones by their place in the catalog, the user's own in full."""
+    for root in (_PACKAGE / "data", _PACKAGE, _PACKAGE.parent):
+        for room in ("hardware", "models", "runtimes"):
+            if path.is_relative_to(root / room):
+                return path.relative_to(root).as_posix()
+    return str(path)
+
+
 def resolve(room: Room, name: str) -> tuple[str, Path]:
     """The id and file that `name` stands for; SpecError with the nearest names when there is none."""
     known = files(room)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from roofline.calculator import Phase, Prediction, predict, run
 from roofline.machine import Machine, make_machine
 from roofline.runtime import Constant, Kernel
-from roofline.spec import Figure, SpecError
+from roofline.spec import Figure, Source, SpecError
 from roofline.units import format_number, format_quantity
 from roofline.weights import Weights, weigh
 from roofline.workload import Step, Workload
@@ -53,7 +54,7 @@ def operator_table(phase: Phase, name: str) -> list[Line]:
                 float(cost.seconds),
                 max(parts, key=lambda part: float(parts[part])),
                 float(cost.seconds) / total,
-            )  # fmt: skip
+            )
         )
     return lines
 
@@ -170,27 +171,29 @@ def figures_used(prediction: Prediction) -> list[Used]:
 def _hardware_figures(prediction: Prediction) -> list[Used]:
     hardware, backend = prediction.machine.hardware, prediction.machine.backend
     relevant = ("memory.", "cpu.clusters") if backend == "cpu" else ("memory.", "gpu.peak")
-    used = []
-    for path, figure in hardware.figures().items():
-        if path.startswith(relevant) and not path.startswith(("memory.variants", "memory.options")):
-            source = hardware.sources.get(figure.source)
-            used.append(
-                Used(path, str(figure), figure.basis, source.title if source else figure.source, source.url if source else "",
-                     prediction.names.get("hardware_file", ""), figure.note)
-            )  # fmt: skip
-    return used
+    file = prediction.names.get("hardware_file", "")
+    return [
+        Used(path, str(figure), figure.basis, *_citation(hardware.sources, figure.source), file, figure.note)
+        for path, figure in hardware.figures().items()
+        if path.startswith(relevant) and not path.startswith(("memory.variants", "memory.options"))
+    ]
+
+
+def _citation(sources: Mapping[str, Source], key: str) -> tuple[str, str]:
+    """(title, url) of a source by its key; the key itself where it is not defined."""
+    source = sources.get(key)
+    return (source.title, source.url) if source else (key, "")
 
 
 def _model_figures(prediction: Prediction) -> list[Used]:
     model, weights = prediction.model, prediction.weights
-    source = model.sources.get(model.source)
     file = prediction.names.get("model_file", "")
-    title, url = (source.title, source.url) if source else (model.source, "")
+    count, size = f"{model.parameter_count:,}", format_quantity(weights.file_bytes, "B")
+    bits = f"{format_number(weights.bits_per_weight)} bits per weight"
     return [
-        Used("parameters", f"{model.parameter_count:,}", "derived", title, url, file, "counted from the shape"),
-        Used("weights", format_quantity(weights.file_bytes, "B"), "derived", f"{weights.quant} recipe of llama-quantize", "", file,
-             f"{format_number(weights.bits_per_weight)} bits per weight"),
-    ]  # fmt: skip
+        Used("parameters", count, "derived", *_citation(model.sources, model.source), file, "counted from the shape"),
+        Used("weights", size, "derived", f"{weights.quant}, tensor by tensor", "", file, bits),
+    ]
 
 
 def _runtime_constants(prediction: Prediction) -> list[Used]:
@@ -211,21 +214,22 @@ def _runtime_constants(prediction: Prediction) -> list[Used]:
         if engine.thread_loss:
             named.append((f"{prefix}thread_loss", engine.thread_loss, "threads"))
     else:
-        named.append((f"{prefix}launch", Constant(value=machine.node_seconds, basis="assumed"), "s a graph node"))
+        named.append((f"{prefix}launch", machine.launch, "s"))
     for label, kernel in _kernels_used(prediction):
         rate = kernel.efficiency or kernel.per_cycle
         if rate is not None:
             unit = f"of peak {kernel.path}" if kernel.efficiency else "operations per cycle and core"
             named.append((f"{prefix}kernel {label}", rate, unit))
-    sources = machine.runtime.sources
-    used = []
-    for name, constant, unit in named:
-        source = sources.get(constant.source)
-        used.append(
-            Used(name, f"{format_number(constant.value) if constant.value >= 1e-3 else format_quantity(constant.value, '')} {unit}".strip(),
-                 constant.basis, source.title if source else constant.source, source.url if source else "", file, constant.note)
-        )  # fmt: skip
-    return used
+    return [
+        Used(
+            name, _constant_words(one, unit), one.basis, *_citation(machine.runtime.sources, one.source), file, one.note
+        )
+        for name, one, unit in named
+    ]
+
+
+def _constant_words(constant: Constant, unit: str) -> str:
+    return format_quantity(constant.value, "s") if unit == "s" else f"{format_number(constant.value)} {unit}"
 
 
 def _kernels_used(prediction: Prediction) -> list[tuple[str, Kernel]]:

@@ -336,8 +336,8 @@ def _figures(spec: Any, prefix: str) -> list[tuple[str, Figure]]:
 def apply_overrides(data: dict[str, Any], overrides: dict[str, str]) -> dict[str, Any]:
     """The tables of a hardware file with `--set path=value` figures put in, marked as overrides.
 
-    Setting one side of channels × width × rate = bandwidth drops the other, so that the two cannot disagree. A path that
-    names no figure of the schema is left for the validation to refuse.
+    Setting one side of channels × width × rate = bandwidth drops the other, so that the two cannot disagree. A path
+    that names no figure of the schema is left for the validation to refuse.
     """
     for path, text in overrides.items():
         table: Any = data

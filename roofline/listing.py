@@ -131,9 +131,9 @@ def details(what: str, name: str, form: Format) -> str:
 def _show(entry: catalog.Entry[Any], name: str, rows: list[Row], form: Format) -> str:
     if form == "json":
         spec = entry.spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        return to_json({"id": entry.id, "file": str(entry.path), **spec})
+        return to_json({"id": entry.id, "file": catalog.shown(entry.path), **spec})
     text = render(rows, ("field", "value", "basis", "source", "note"), form)
-    return text if form == "csv" else f"{name} ({entry.path})\n\n{text}"
+    return text if form == "csv" else f"{name} ({catalog.shown(entry.path)})\n\n{text}"
 
 
 def _hardware_rows(spec: Hardware) -> list[Row]:
@@ -200,9 +200,14 @@ def _model_rows(spec: Model) -> list[Row]:
     if spec.parameters is not None:
         published = spec.sources.get(spec.parameters.source)
         rows.append(
-            {"field": "parameters (published)", "value": f"{int(spec.parameters.value):,}", "basis": spec.parameters.basis,
-             "source": published.title if published else "", "note": spec.parameters.beyond}
-        )  # fmt: skip
+            {
+                "field": "parameters (published)",
+                "value": f"{int(spec.parameters.value):,}",
+                "basis": spec.parameters.basis,
+                "source": published.title if published else "",
+                "note": spec.parameters.beyond,
+            }
+        )
     return rows + [{"field": "note", "value": note} for note in spec.notes]
 
 

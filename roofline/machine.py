@@ -138,9 +138,11 @@ class Machine:
         for rule in rules:
             if rule.serves(type_name, kind, columns, self.isa, self.architecture):
                 return rule
+        what = "cached rows" if attention else "weights"
+        unit = self.architecture or " ".join(self.isa)
         raise SpecError(
-            f"{self.runtime.name}: backends.{self.backend}: expected a kernel for {'cached rows' if attention else 'weights'} "
-            f"of type {type_name!r} on {self.architecture or ' '.join(self.isa)}, found none"
+            f"{self.runtime.name}: backends.{self.backend}: expected a kernel for {what} of type {type_name!r} on {unit}, "
+            "found none"
         )
 
     def rate(self, kernel: Kernel) -> float:
@@ -207,12 +209,16 @@ class Machine:
             if barrier is None:
                 raise SpecError(f"{self.runtime.name}: backends.cpu.barrier: expected a cost, found none")
             return 0.0 if self.threads == 1 else barrier.base.value + barrier.per_thread.value * self.threads
+        return self.launch.value
+
+    @cached_property
+    def launch(self) -> Constant:
+        """Fixed cost of a graph node on this GPU [s]."""
         for launch in self.engine.launch:
             if matches(launch.architecture, self.architecture):
-                return launch.seconds.value
-        raise SpecError(
-            f"{self.runtime.name}: backends.{self.backend}.launch: expected a cost for {self.architecture!r}, found none"
-        )
+                return launch.seconds
+        where = f"{self.runtime.name}: backends.{self.backend}.launch"
+        raise SpecError(f"{where}: expected a cost for {self.architecture!r}, found none")
 
 
 def make_machine(hardware: Hardware, runtime: Runtime, backend: str | None, threads: int | None) -> Machine:

@@ -43,11 +43,24 @@ def points(
     context = _numbers("ctx", ctx)[0] if ctx else None
     return [
         api.predict(
-            hw, model, quant, runtime=runtime, backend=backend, prompt=p, gen=g, depth=d, batch=b, kv=kv, context=context,
-            ubatch=ubatch, threads=threads, flash_attention=flash_attention, set=figures,
+            hw,
+            model,
+            quant,
+            runtime=runtime,
+            backend=backend,
+            prompt=p,
+            gen=g,
+            depth=d,
+            batch=b,
+            kv=kv,
+            context=context,
+            ubatch=ubatch,
+            threads=threads,
+            flash_attention=flash_attention,
+            set=figures,
         )
         for p, g, d, b in grid
-    ]  # fmt: skip
+    ]
 
 
 def single_point(*arguments: object) -> Prediction:

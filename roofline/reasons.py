@@ -40,9 +40,12 @@ def why(prediction: Prediction) -> str:
 
 
 def _overhead_words(machine: Machine) -> str:
-    if machine.backend == "cpu":
-        return f"the barriers between {machine.threads} threads ({format_quantity(machine.node_seconds, 's')} a graph node)"
-    return f"kernel launches ({format_quantity(machine.node_seconds, 's')} a graph node)"
+    each = f"({format_quantity(machine.node_seconds, 's')} a graph node)"
+    return (
+        f"the barriers between {machine.threads} threads {each}"
+        if machine.backend == "cpu"
+        else f"kernel launches {each}"
+    )
 
 
 def _why_prefill(prediction: Prediction) -> str:

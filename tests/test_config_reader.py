@@ -300,7 +300,10 @@ HOSTILE: dict[str, tuple[object, str]] = {
     "a number": ("7", "expected a JSON object, found int"),
     "NaN": ('{"hidden_size": NaN}', "expected finite numbers, found NaN"),
     "Infinity": ('{"hidden_size": -Infinity}', "expected finite numbers, found -Infinity"),
-    "overflow": (json.dumps(LLAMA).replace("64", "1e999"), "hidden_size: expected a whole number from 0 to 1000000000, found"),
+    "overflow": (
+        json.dumps(LLAMA).replace("64", "1e999"),
+        "hidden_size: expected a whole number from 0 to 1000000000, found",
+    ),
     "deep nesting": ("[" * 100_000, "expected JSON in UTF-8, found: maximum recursion depth exceeded"),
     "deep objects": ('{"a":' * 100_000, "expected JSON in UTF-8, found: maximum recursion depth exceeded"),
     "many digits": ('{"hidden_size": ' + "9" * 10_000 + "}", "expected JSON in UTF-8, found: Exceeds the limit"),
@@ -314,15 +317,24 @@ HOSTILE: dict[str, tuple[object, str]] = {
     "no hidden size": (changed(hidden_size=...), "hidden_size: expected a whole number, found none"),
     "no width": (changed(intermediate_size=...), "intermediate_size: expected a whole number, found none"),
     "no layers": (changed(num_hidden_layers=0), "num_hidden_layers: expected a whole number of at least 1, found 0"),
-    "huge layers": (changed(num_hidden_layers=10**9), "num_hidden_layers: expected at most 1000 layers, found 1000000000"),
+    "huge layers": (
+        changed(num_hidden_layers=10**9),
+        "num_hidden_layers: expected at most 1000 layers, found 1000000000",
+    ),
     "absurd layers": (changed(num_hidden_layers=10**30), "num_hidden_layers: expected a whole number from 0 to"),
     "negative": (changed(hidden_size=-64), "hidden_size: expected a whole number from 0 to 1000000000, found -64"),
     "a text": (changed(vocab_size="128"), 'vocab_size: expected a whole number from 0 to 1000000000, found "128"'),
     "a boolean": (changed(vocab_size=True), "vocab_size: expected a whole number from 0 to 1000000000, found true"),
     "a fraction": (changed(vocab_size=128.5), "vocab_size: expected a whole number from 0 to 1000000000, found 128.5"),
     "no heads": (changed(num_attention_heads=0), "num_attention_heads: expected a whole number of at least 1, found 0"),
-    "heads that do not divide": (changed(num_attention_heads=7), "num_attention_heads: expected a divisor of the hidden"),
-    "odd KV heads": (changed(num_key_value_heads=3), "num_key_value_heads: expected a divisor of the 4 attention heads"),
+    "heads that do not divide": (
+        changed(num_attention_heads=7),
+        "num_attention_heads: expected a divisor of the hidden",
+    ),
+    "odd KV heads": (
+        changed(num_key_value_heads=3),
+        "num_key_value_heads: expected a divisor of the 4 attention heads",
+    ),
     "tied by a text": (changed(tie_word_embeddings="yes"), 'tie_word_embeddings: expected true or false, found "yes"'),
     "bias by a number": (changed(attention_bias=1), "attention_bias: expected true or false, found 1"),
     "more active than stored": (
@@ -337,7 +349,7 @@ HOSTILE: dict[str, tuple[object, str]] = {
         {"text_config": changed(model_type="llama", vocab_size=None)},
         "text_config.vocab_size: expected a whole number, found none",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", HOSTILE)

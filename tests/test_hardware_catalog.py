@@ -29,8 +29,9 @@ def peak(name: str, path: str) -> float:
     return gpu.peak[path].value
 
 
-def devices_with(architectures: set[str]) -> list[str]:
-    return [name for name in FILES if (gpu := device(name).gpu) is not None and gpu.architecture in architectures]
+def devices_with(architectures: dict[str, tuple[float, float]]) -> list[str]:
+    # The bare tables, so that one invalid file fails its own test and not the collection of all.
+    return [name for name, path in FILES.items() if read_toml(path).get("gpu", {}).get("architecture") in architectures]
 
 
 # -- the files --------------------------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def test_gpu_fp32_is_cores_times_clock() -> None:
 
 
 # fp16 / fp32 and int8 / fp16 of an architecture: operations per cycle of a tensor core against those of its shaders.
-RATIOS = {
+RATIOS: dict[str, tuple[float, float]] = {
     "7.5": (8, 2),
     "8.0": (16, 2),
     "8.6": (4, 2),
@@ -179,7 +180,7 @@ RATIOS = {
 OTHER_RATIO = {"l40": (2, 2), "arc-b580": (8.56, 2)}
 
 
-@pytest.mark.parametrize("name", devices_with(set(RATIOS)))
+@pytest.mark.parametrize("name", devices_with(RATIOS))
 def test_matrix_peaks_follow_the_architecture(name: str) -> None:
     gpu = device(name).gpu
     assert gpu is not None
@@ -230,6 +231,35 @@ def test_instruction_sets_agree_with_the_rates() -> None:
         if words & {"dotprod", "avx_vnni", "avx512_vnni"} and "int8" in cpu.clusters[0].per_cycle:
             rates = cpu.clusters[0].per_cycle
             assert rates["int8"].value >= 2 * rates["fp32"].value, name
+
+
+# What decides the kernels, by the architecture manuals: Armv8.2 dotprod from the A76 and A55 on, i8mm from Armv8.6 on.
+WORDS = [
+    ("rpi4", {"neon"}, {"dotprod", "fp16", "i8mm"}),
+    ("rpi5", {"neon", "dotprod", "fp16"}, {"i8mm", "sve"}),
+    ("rk3588", {"neon", "dotprod", "fp16"}, {"i8mm", "sve"}),
+    ("altra-q80-30", {"neon", "dotprod", "fp16"}, {"i8mm"}),
+    ("graviton3", {"dotprod", "i8mm", "bf16", "sve"}, {"sve2"}),
+    ("m1-8gpu", {"dotprod", "fp16"}, {"i8mm", "bf16"}),
+    ("m2-max-38", {"dotprod", "fp16", "i8mm", "bf16"}, {"sve", "sme"}),
+    ("m4-10gpu", {"i8mm", "sme"}, {"sve"}),
+    ("e5-2650v4", {"avx2", "fma"}, {"avx512", "avx_vnni"}),
+    ("i9-13900k", {"avx2", "avx_vnni"}, {"avx512"}),
+    ("epyc-7742", {"avx2", "fma"}, {"avx512"}),
+    ("epyc-9654", {"avx512", "avx512_vnni", "avx512_bf16"}, {"amx"}),
+    ("xeon-gold-6138", {"avx512"}, {"avx512_vnni", "amx"}),
+    ("xeon-8480", {"avx512_vnni", "amx"}, {"neon"}),
+    ("c2q-q8400", {"sse4"}, {"avx", "fma"}),
+    ("spacemit-k1", {"rvv"}, {"neon"}),
+]
+
+
+@pytest.mark.parametrize(("name", "has", "lacks"), WORDS, ids=[name for name, _, _ in WORDS])
+def test_instruction_sets(name: str, has: set[str], lacks: set[str]) -> None:
+    cpu = device(name).cpu
+    assert cpu is not None
+    assert has <= set(cpu.isa)
+    assert not lacks & set(cpu.isa)
 
 
 def test_cores_and_threads_agree() -> None:

@@ -19,12 +19,19 @@ def read_model_file(path: Path) -> tuple[Model, GgufFile | None]:
     GGUF is told by its first bytes, TOML and config.json by their suffix; a folder stands for the config.json in it.
     Raises SpecError with one line for anything else and for every defect inside.
     """
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise SpecError(f"{path}: expected a model file or a folder with a config.json, found neither")
-        path = path / "config.json"
+    try:
+        if path.is_dir():
+            if not (path / "config.json").is_file():
+                raise SpecError(f"{path}: expected a model file or a folder with a config.json, found neither")
+            path = path / "config.json"
+        if not path.is_file():  # opening a pipe would wait for its writer
+            raise SpecError(f"{path}: expected a model file, found none")
+        with path.open("rb") as begin:
+            magic = begin.read(4)
+    except OSError as error:
+        raise SpecError(f"{path}: expected a readable model file, found: {error.strerror or error}") from None
     suffix = path.suffix.lower()
-    if suffix == ".gguf" or _begins_with(path, b"GGUF"):
+    if suffix == ".gguf" or magic == b"GGUF":
         file = read_gguf(path)
         return model_of(file), file
     if suffix == ".toml":
@@ -37,13 +44,3 @@ def read_model_file(path: Path) -> tuple[Model, GgufFile | None]:
 def read_model_toml(path: Path) -> Model:
     """A model file of the catalog's kind."""
     return validate(Model, read_toml(path), path)
-
-
-def _begins_with(path: Path, magic: bytes) -> bool:
-    try:
-        if not path.is_file():  # opening a pipe would wait for its writer
-            raise SpecError(f"{path}: expected a model file, found none")
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError as error:
-        raise SpecError(f"{path}: expected a readable model file, found: {error.strerror or error}") from None

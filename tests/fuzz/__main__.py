@@ -14,9 +14,8 @@ from pathlib import Path
 from tests.fuzz.target import READERS, check, mutate, seeds
 
 
-def main(seconds: float = 10.0, seed: int | None = None) -> int:
+def main(seconds: float, seed: int) -> int:
     """The exit status: 1 after a finding."""
-    seed = random.randrange(2**32) if seed is None else seed
     chance = random.Random(seed)
     refused = accepted = 0
     end = time.monotonic() + seconds
@@ -28,7 +27,7 @@ def main(seconds: float = 10.0, seed: int | None = None) -> int:
             content = mutate(chance.choice(corpus[kind]), chance)
             try:
                 model = check(kind, content, folder)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001 -- whatever it is, it is the finding
                 kept = Path(f"finding-{seed}.{kind}").resolve()
                 kept.write_bytes(content)
                 sys.stderr.write(f"{kept}: {type(error).__name__}: {str(error)[:500]}\n")
@@ -59,5 +58,5 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["atheris"]:
         with_atheris()
     else:
-        numbers = [float(text) for text in sys.argv[1:3]]
-        sys.exit(main(*numbers[:1], *(int(number) for number in numbers[1:])))
+        seconds, seed = [*sys.argv[1:3], *("10", str(random.randrange(2**32)))[len(sys.argv) - 1 :]]
+        sys.exit(main(float(seconds), int(seed)))
