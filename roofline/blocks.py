@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from roofline import demand
 from roofline.demand import Demand
@@ -316,6 +316,12 @@ class Experts(Spec):
     latent: PositiveInt | None = None
     router_bias: bool = False
     bias: bool = False
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if self.active > self.experts:
+            raise ValueError(f"active: expected at most the {self.experts} experts, found {self.active}")
+        return self
 
     def matrices(self, hidden: int) -> Iterator[Matrix]:
         """The router, the experts' matrices, and the shared expert's."""

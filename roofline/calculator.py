@@ -22,7 +22,7 @@ from roofline.machine import Machine
 from roofline.memory import ACTIVATION_BYTES, MemoryBill, bill, uses_flash_attention
 from roofline.model import Model
 from roofline.quantization import kv_layout, layout
-from roofline.runtime import Constant
+from roofline.runtime import Constant, Use
 from roofline.spec import SpecError
 from roofline.weights import Share, Weights
 from roofline.workload import Real, Step, Workload
@@ -33,7 +33,11 @@ BOUNDS = ("compute", "memory", "overhead")
 
 @dataclass(frozen=True, slots=True)
 class OperatorCost:
-    """One operator of one group of layers over a whole step, all layers together. Bytes [B], times [s]."""
+    """One operator of one group of layers over a whole step, all layers together. Bytes [B], times [s].
+
+    columns: tokens that meet one matrix, or one cache, in a pass [1]. nodes: kernels launched, or barriers passed [1].
+    use: what its kernel was wanted for; None for small operators, and where an array mixes few and many columns.
+    """
 
     operator: str
     group: str
@@ -49,6 +53,9 @@ class OperatorCost:
     sharpness: float
     overhead_seconds: Real
     light_seconds: Real
+    columns: Real
+    nodes: Real
+    use: Use | None = None
 
     @property
     def bytes(self) -> Real:
@@ -291,26 +298,29 @@ def _cost(
     weight_bytes = demand.weights * share.bytes_per_element * count
     kv_bytes = (demand.kv_read + demand.kv_written) * kv_bytes_per_element * count + demand.state * STATE_BYTES * count
     activation_bytes = demand.activations * ACTIVATION_BYTES * count
+    use: Use | None = None
     type_name = workload.kv_types[0] if is_attention else share.type if is_matmul else "f32"
     if is_matmul or is_attention:
-        columns = step.chunk if is_attention else step.columns
-        compute, memory, sharpness = machine.times(
-            type_name, flops, weight_bytes, kv_bytes + activation_bytes, columns, is_attention
-        )
+        streamed, width = (kv_bytes, step.chunk) if is_attention else (weight_bytes, step.columns)
+        use = Use(type_name, False, is_attention, demand.routed, is_attention and flash)
+        compute, memory, sharpness = machine.times(use, flops, streamed, activation_bytes, demand.columns, width)
+        few = machine.is_few(width)
+        use = use._replace(few=few) if isinstance(few, bool) else None
         light = flops / machine.ceiling(type_name).peak
     else:
         # Norms, gates and lookups stream through memory; their few operations hide behind it.
         compute, light, sharpness = 0.0, 0.0, float("inf")
-        memory = (weight_bytes + kv_bytes + activation_bytes) / machine.sustained_bandwidth
+        memory = (weight_bytes + kv_bytes) / machine.sustained_bandwidth + machine.activation_time(activation_bytes)
     nodes = demand.nodes
     if is_matmul:
         nodes = engine.matmul_nodes
     elif is_attention and flash:
         nodes = engine.fused_attention_nodes
-    overhead = nodes * count * step.passes * machine.node_seconds
+    launched = nodes * count * step.passes
+    overhead = launched * machine.node_seconds
     return OperatorCost(
         demand.operator, group, demand.kind, type_name, count, flops, weight_bytes, kv_bytes, activation_bytes,
-        compute, memory, sharpness, overhead, light,
+        compute, memory, sharpness, overhead, light, demand.columns, launched, use,
     )  # fmt: skip
 
 

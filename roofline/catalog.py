@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 from roofline import units
 from roofline.hardware import Hardware, apply_overrides, scale_sustained
 from roofline.model import Model
-from roofline.runtime import Runtime, merge
+from roofline.runtime import Runtime, mark_origins, merge
 from roofline.spec import Spec, SpecError, read_toml, validate
 
 Room = Literal["hardware", "models", "runtimes"]
@@ -207,6 +207,7 @@ def load_runtime(name: str) -> Entry[Runtime]:
 def _runtime_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
     data = read_toml(path)
     base = data.pop("extends", None)
+    mark_origins(data, path.stem)
     if base is None:
         return data
     if not isinstance(base, str) or path in seen:

@@ -22,6 +22,7 @@ class Demand:
     kv_read, kv_written: elements of the KV cache [1]. state: elements of a recurrent state, read or written [1].
     activations: elements read and written between operators [1].
     nodes: graph nodes per pass: kernels launched, or barriers passed [1].
+    columns: tokens that meet one matrix, or one sequence's cache, in a pass [1]. routed: whether experts are chosen.
     """
 
     operator: str
@@ -33,13 +34,20 @@ class Demand:
     state: Real = 0.0
     activations: Real = 0.0
     nodes: float = 1.0
+    columns: Real = 1.0
+    routed: bool = False
 
 
 def matmul(step: Step, operator: str, columns: int, rows: int) -> Demand:
     """A weight matrix (`columns` inputs, `rows` outputs) times the step's tokens: 2·rows·columns FLOP a token."""
     size = float(columns * rows)
     return Demand(
-        operator, "matmul", 2 * size * step.tokens, size * step.passes, activations=(columns + rows) * step.tokens
+        operator,
+        "matmul",
+        2 * size * step.tokens,
+        size * step.passes,
+        activations=(columns + rows) * step.tokens,
+        columns=step.columns,
     )
 
 
@@ -53,6 +61,8 @@ def expert_matmul(step: Step, operator: str, columns: int, rows: int, experts: i
         2 * size * active * step.tokens,
         size * touched * step.passes,
         activations=(columns + rows) * active * step.tokens,
+        columns=step.columns * active / touched,
+        routed=active < experts,
     )
 
 
@@ -80,6 +90,7 @@ def attention(
         kv_written=kv_elements * step.tokens,
         activations=heads * (score_width + value_width) * step.tokens,
         nodes=nodes,
+        columns=step.chunk,
     )
 
 

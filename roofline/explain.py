@@ -239,10 +239,8 @@ def _kernels_used(prediction: Prediction) -> list[tuple[str, Kernel]]:
         if phase is None:
             continue
         for cost in phase.operators:
-            attention = cost.kind == "attention"
-            if cost.kind in ("matmul", "attention"):
-                columns = phase.step.chunk if attention else phase.step.columns
-                width = "few" if float(columns) <= machine.engine.few_columns else "many"
-                label = f"{'attention ' if attention else ''}{cost.type} {width}"
-                found[label] = machine.kernel(cost.type, width, attention)
+            if cost.use is not None:
+                kind = "attention " if cost.use.attention else "experts " if cost.use.routed else ""
+                label = f"{kind}{cost.use.type} {'few' if cost.use.few else 'many'}"
+                found[label] = machine.kernel(cost.use)
     return list(found.items())

@@ -292,6 +292,16 @@ class Hardware(Spec):
         return self.model_copy(update={"count": self.count * count, "name": f"{count}x {self.name}"})
 
     @property
+    def last_level_cache(self) -> float:
+        """Size of the largest cache [B], all sockets together; 0 where unknown."""
+        sizes = [0.0]
+        if self.cpu is not None:
+            sizes += [figure.value * self.cpu.sockets for figure in (self.cpu.l2, self.cpu.l3) if figure]
+        if self.gpu is not None:
+            sizes += [figure.value for figure in (self.gpu.l2, self.gpu.mall) if figure]
+        return max(sizes)
+
+    @property
     def memory_class(self) -> str:
         """What kind of memory system this is, for engines whose share of the bandwidth depends on it."""
         kind = self.memory.type.upper()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline.ceilings import Ceilings
 from roofline.hardware import Hardware
 from roofline.quantization import layout
-from roofline.runtime import Constant, Engine, Kernel, Runtime, matches
+from roofline.runtime import Constant, Engine, Factor, Kernel, Runtime, Unit, Use, matches
 from roofline.spec import SpecError
 from roofline.workload import Real
 
@@ -53,6 +56,25 @@ class Machine:
         """The GPU's architecture; empty on a CPU."""
         return self.hardware.gpu.architecture if self.backend != "cpu" and self.hardware.gpu else ""
 
+    @cached_property
+    def unit(self) -> Unit:
+        """What the runtime's factors may ask of the device."""
+        cpu = self.hardware.cpu if self.backend == "cpu" else None
+        return Unit(self.isa, cpu.microarchitecture if cpu else "", self.architecture, self.hardware.memory_class)
+
+    @cached_property
+    def _factors(self) -> tuple[Factor, ...]:
+        return tuple(factor for factor in self.engine.factors if factor.applies_to(self.unit))
+
+    def factors(self, on: str, use: Use | None = None) -> tuple[Constant, ...]:
+        """The corrections of a constant on this unit, of a kernel's constants in this use."""
+        family = layout(use.type).family if use else ""
+        return tuple(
+            factor.value
+            for factor in self._factors
+            if factor.on == on and (use is None or factor.applies_in(use, family))
+        )
+
     # -- memory -------------------------------------------------------------------------------------------------------
 
     @cached_property
@@ -62,40 +84,44 @@ class Machine:
 
     @cached_property
     def bandwidth_share(self) -> Constant:
-        """Share of the theoretical bandwidth that the unit sustains."""
+        """Share of the theoretical bandwidth that the unit sustains, before corrections."""
         measured = self.hardware.memory.sustained.get("cpu" if self.backend == "cpu" else "gpu")
         if measured is not None:
             share = measured.value / self.hardware.memory.theoretical_bandwidth
-            return Constant(
-                value=share, basis="measured", source=measured.source, note=f"{measured} measured on this device"
-            )
-        name = self.hardware.memory_class
-        shares = self.engine.memory
+            note = f"{measured} measured on this device"
+            return Constant(value=share, basis="measured", source=measured.source, note=note)
+        name, shares = self.hardware.memory_class, self.engine.memory
         if name not in shares and "any" not in shares:
-            raise SpecError(
-                f"{self.runtime.name}: backends.{self.backend}.memory: expected a share for {name!r} memory, "
-                f"found {', '.join(shares)}"
-            )
-        return shares.get(name, shares.get("any", next(iter(shares.values()))))
+            where = f"{self.runtime.name}: backends.{self.backend}.memory"
+            raise SpecError(f"{where}: expected a share for {name!r} memory, found {', '.join(shares)}")
+        return shares[name] if name in shares else shares["any"]
 
     @cached_property
     def sustained_bandwidth(self) -> float:
-        """What the unit reads with its threads [B/s]: the socket's share, or fewer cores' own limit."""
-        share = self.bandwidth_share.value
-        if self.backend != "cpu" or self.hardware.cpu is None:
-            return share * self.theoretical_bandwidth
+        """What the unit reads with its threads [B/s]: the sockets' limit, or fewer cores' own."""
+        share = self.bandwidth_share.value * product(self.factors("memory"))
         cpu = self.hardware.cpu
-        sockets = 1 + (cpu.sockets - 1) * self.engine.socket_gain.value
-        socket_limit = share * self.theoretical_bandwidth / cpu.sockets * sockets
+        if self.backend != "cpu" or cpu is None:
+            return share * self.theoretical_bandwidth
+        limit = socket_limit(share, self.theoretical_bandwidth, cpu.sockets, self.engine.socket_gain.value)
         if self.engine.core_bandwidth is None:
-            return socket_limit
-        core_limit = self.engine.core_bandwidth.value * self._cycles
-        return float((core_limit**-THREAD_KNEE + socket_limit**-THREAD_KNEE) ** (-1 / THREAD_KNEE))
+            return float(limit)
+        core = self.engine.core_bandwidth.value * product(self.factors("core"))
+        return float(joint_limit(core * self.cycles, limit))
+
+    def activation_time(self, size: Real) -> Real:
+        """Seconds to read and write `size` bytes of activations [s]; caches make it faster than memory."""
+        return size / (self.activation_share * self.sustained_bandwidth)
+
+    @cached_property
+    def activation_share(self) -> float:
+        """Rate at which activations move, as a share of the sustained bandwidth [1]."""
+        return self.engine.activation_bandwidth.value * product(self.factors("activation"))
 
     # -- arithmetic ---------------------------------------------------------------------------------------------------
 
     @cached_property
-    def _cycles(self) -> float:
+    def cycles(self) -> float:
         """Cycles of all busy cores in a second [1/s]."""
         if self.hardware.cpu is None:
             return 0.0
@@ -121,104 +147,161 @@ class Machine:
             )
         return Ceilings(max(peaks), self.theoretical_bandwidth)
 
-    def kernel(self, type_name: str, columns: str, attention: bool = False) -> Kernel:
-        """The first kernel that serves weights (or cached rows) of this type on this unit."""
-        key = (type_name, columns, attention)
-        if key not in self._kernels:
-            self._kernels[key] = self._find_kernel(type_name, columns, attention)
-        return self._kernels[key]
+    def kernel(self, use: Use) -> Kernel:
+        """The first kernel that serves this use on this unit."""
+        if use not in self._kernels:
+            self._kernels[use] = self._find_kernel(use)
+        return self._kernels[use]
 
     @cached_property
-    def _kernels(self) -> dict[tuple[str, str, bool], Kernel]:
+    def _kernels(self) -> dict[Use, Kernel]:
         return {}
 
-    def _find_kernel(self, type_name: str, columns: str, attention: bool) -> Kernel:
-        rules = self.engine.attention if attention else self.engine.kernels
-        kind = layout(type_name).family
+    def _find_kernel(self, use: Use) -> Kernel:
+        rules = self.engine.attention if use.attention else self.engine.kernels
+        family = layout(use.type).family
         for rule in rules:
-            if rule.serves(type_name, kind, columns, self.isa, self.architecture):
+            if rule.serves(use, family, self.isa, self.architecture):
                 return rule
-        what = "cached rows" if attention else "weights"
+        what = "cached rows" if use.attention else "weights"
         unit = self.architecture or " ".join(self.isa)
         raise SpecError(
-            f"{self.runtime.name}: backends.{self.backend}: expected a kernel for {what} of type {type_name!r} on {unit}, "
-            "found none"
+            f"{self.runtime.name}: backends.{self.backend}: expected a kernel for {what} of type {use.type!r} on "
+            f"{unit}, found none"
         )
 
-    def rate(self, kernel: Kernel) -> float:
-        """What the kernel computes on this unit when saturated [FLOP/s], never above its path's peak."""
+    def rate(self, use: Use) -> float:
+        """What the kernel for a use computes on this unit when saturated [FLOP/s], never above its path's peak."""
+        if use not in self._rates:
+            kernel = self.kernel(use)
+            peak, base = self.rate_base(kernel)
+            constant = kernel.per_cycle if self.is_per_cycle(kernel) else kernel.efficiency
+            rate = base * (constant.value if constant else 1.0) * product(self.factors("rate", use))
+            self._rates[use] = min(rate, peak) if peak else rate
+        return self._rates[use]
+
+    @cached_property
+    def _rates(self) -> dict[Use, float]:
+        return {}
+
+    def is_per_cycle(self, kernel: Kernel) -> bool:
+        """Whether the kernel's rate is stated in operations per cycle and core."""
+        return kernel.per_cycle is not None and self.backend == "cpu"
+
+    def rate_base(self, kernel: Kernel) -> tuple[float | None, float]:
+        """(peak of the kernel's path, what its constant multiplies) [FLOP/s]; the peak is None where unknown."""
         peak = self.peaks.get(kernel.path)
-        if kernel.per_cycle is not None and self.backend == "cpu":
-            rate = kernel.per_cycle.value * self._cycles
-            if self.engine.thread_loss is not None:
-                rate /= 1 + (self.threads - 1) / self.engine.thread_loss.value
-            return min(rate, peak) if peak else rate
+        if self.is_per_cycle(kernel):
+            loss = self.engine.thread_loss
+            return peak, self.cycles * float(thread_share(self.threads, loss.value) if loss else 1.0)
         if kernel.efficiency is None:
-            raise SpecError(
-                f"{self.runtime.name}: kernel for {'/'.join(kernel.types)}: expected an efficiency, found none"
-            )
-        if peak is None:
-            raise SpecError(
-                f"{self.hardware.name}: peak.{kernel.path}: expected a figure for {'/'.join(kernel.types)} weights, "
-                f"found {', '.join(self.peaks) or 'none'}"
-            )
-        return kernel.efficiency.value * peak
+            where = f"{self.runtime.name}: backends.{self.backend}: kernel for {'/'.join(kernel.types)}"
+            raise SpecError(f"{where}: expected an efficiency, found none")
+        needed = kernel.of or kernel.path
+        if needed not in self.peaks:
+            known = ", ".join(self.peaks) or "none"
+            what = f"expected a figure for {'/'.join(kernel.types)} weights, found {known}"
+            raise SpecError(f"{self.hardware.name}: peak.{needed}: {what}")
+        return peak, self.peaks[needed]
+
+    def stream_share(self, use: Use) -> float:
+        """Share of the sustained bandwidth at which the kernel for a use reads its weights or cache [1]."""
+        if use not in self._streams:
+            self._streams[use] = self.kernel(use).bandwidth.value * product(self.factors("stream", use))
+        return self._streams[use]
+
+    @cached_property
+    def _streams(self) -> dict[Use, float]:
+        return {}
 
     def times(
-        self, type_name: str, flops: Real, weight_bytes: Real, other_bytes: Real, columns: Real, attention: bool = False
+        self, use: Use, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
     ) -> tuple[Real, Real, float]:
-        """(compute seconds, memory seconds, sharpness of their overlap) of one operator.
+        """(compute seconds, memory seconds, sharpness of their overlap) of a product or an attention.
 
-        weight_bytes are streamed at the kernel's share of the sustained bandwidth, other_bytes at all of it. Both are
-        evaluated per element where `columns`, the tokens at once, is an array that crosses few_columns.
+        streamed: bytes of weights or cache [B], read at the kernel's share of the sustained bandwidth. columns: tokens
+        that meet one matrix. width: tokens at once, which tells few from many, per element where it is an array.
         """
-        few = columns <= self.engine.few_columns
+        few = self.is_few(width)
         if not isinstance(few, np.ndarray):
-            kernel = self.kernel(type_name, "few" if few else "many", attention)
-            return (*self._kernel_times(kernel, flops, weight_bytes, other_bytes, columns), self.sharpness(kernel))
-        kernels = self.kernel(type_name, "few", attention), self.kernel(type_name, "many", attention)
-        (compute_few, memory_few), (compute_many, memory_many) = (
-            self._kernel_times(kernel, flops, weight_bytes, other_bytes, columns) for kernel in kernels
-        )
-        return (
-            np.where(few, compute_few, compute_many),
-            np.where(few, memory_few, memory_many),
-            self.sharpness(kernels[0]),
-        )
+            exact = use._replace(few=few)
+            return (*self._use_times(exact, flops, streamed, activations, columns), self.sharpness(exact))
+        narrow, wide = use._replace(few=True), use._replace(few=False)
+        compute_narrow, memory_narrow = self._use_times(narrow, flops, streamed, activations, columns)
+        compute_wide, memory_wide = self._use_times(wide, flops, streamed, activations, columns)
+        compute, memory = np.where(few, compute_narrow, compute_wide), np.where(few, memory_narrow, memory_wide)
+        return compute, memory, self.sharpness(narrow)
 
-    def _kernel_times(
-        self, kernel: Kernel, flops: Real, weight_bytes: Real, other_bytes: Real, columns: Real
-    ) -> tuple[Real, Real]:
-        half = kernel.half_columns.value
-        saturation = 1 + half / columns if half else 1.0
-        compute = flops / self.rate(kernel) * saturation
-        memory = (weight_bytes / kernel.bandwidth.value + other_bytes) / self.sustained_bandwidth
+    def is_few(self, width: Real) -> bool | NDArray[np.bool_]:
+        """Whether so many tokens at once run in the kernels for few columns."""
+        few = width <= self.engine.few_columns
+        return few if isinstance(few, np.ndarray) else bool(few)
+
+    def _use_times(self, use: Use, flops: Real, streamed: Real, activations: Real, columns: Real) -> tuple[Real, Real]:
+        half = self.kernel(use).half_columns.value
+        compute = flops / self.rate(use) * (saturation(columns, half) if half else 1.0)
+        memory = streamed / (self.stream_share(use) * self.sustained_bandwidth) + self.activation_time(activations)
         return compute, memory
 
-    def sharpness(self, kernel: Kernel) -> float:
+    def sharpness(self, use: Use) -> float:
         """The kernel's own sharpness of overlap, else the backend's [1]."""
-        return (kernel.sharpness or self.engine.sharpness).value
+        return (self.kernel(use).sharpness or self.engine.sharpness).value
 
     # -- overhead -----------------------------------------------------------------------------------------------------
 
     @cached_property
     def node_seconds(self) -> float:
         """Fixed cost of one graph node [s]: a barrier between threads, or a kernel launch."""
-        if self.backend == "cpu":
-            barrier = self.engine.barrier
-            if barrier is None:
-                raise SpecError(f"{self.runtime.name}: backends.cpu.barrier: expected a cost, found none")
-            return 0.0 if self.threads == 1 else barrier.base.value + barrier.per_thread.value * self.threads
-        return self.launch.value
+        correction = product(self.factors("launch"))
+        if self.backend != "cpu":
+            return self.launch.value * correction
+        barrier = self.engine.barrier
+        if barrier is None:
+            raise SpecError(f"{self.runtime.name}: backends.cpu.barrier: expected a cost, found none")
+        return float(barrier_seconds(barrier.base.value, barrier.per_thread.value, self.threads)) * correction
 
     @cached_property
     def launch(self) -> Constant:
-        """Fixed cost of a graph node on this GPU [s]."""
+        """Fixed cost of a graph node on this GPU, before corrections [s]."""
         for launch in self.engine.launch:
             if matches(launch.architecture, self.architecture):
                 return launch.seconds
         where = f"{self.runtime.name}: backends.{self.backend}.launch"
         raise SpecError(f"{where}: expected a cost for {self.architecture!r}, found none")
+
+
+# -- the formulas, for scalars and arrays alike -----------------------------------------------------------------------
+
+
+def product(constants: Iterable[Constant]) -> float:
+    """The constants multiplied [1]."""
+    return math.prod(constant.value for constant in constants)
+
+
+def saturation(columns: Real, half: Real) -> Real:
+    """How much longer a product takes with few columns [1]: 1 + h/n, twice at the n = h of half the rate."""
+    return 1 + half / columns
+
+
+def thread_share(threads: Real, half: Real) -> Real:
+    """Share of the cores' arithmetic that is left when threads wait for each other [1]: one half at `half` threads."""
+    return 1 / (1 + (threads - 1) / half)
+
+
+def socket_limit(share: Real, bandwidth: Real, sockets: Real, gain: Real) -> Real:
+    """What all sockets sustain [B/s] of `bandwidth`, theirs together: the first in full, of the others the gain."""
+    return share * bandwidth / sockets * (1 + (sockets - 1) * gain)
+
+
+def joint_limit(cores: Real, sockets: Real) -> Real:
+    """The lower of two limits, rounded where they meet [B/s]: a p-norm with p = THREAD_KNEE."""
+    return (cores**-THREAD_KNEE + sockets**-THREAD_KNEE) ** (-1 / THREAD_KNEE)
+
+
+def barrier_seconds(base: Real, per_thread: Real, threads: Real) -> Real:
+    """Cost of a graph node on a CPU [s]: base + per_thread · threads, nothing for one thread alone."""
+    cost: Real = np.where(np.equal(threads, 1), 0.0, base + per_thread * threads)
+    return cost
 
 
 def make_machine(hardware: Hardware, runtime: Runtime, backend: str | None, threads: int | None) -> Machine:

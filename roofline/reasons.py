@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from roofline.calculator import Prediction
 from roofline.machine import Machine
 from roofline.memory import MemoryBill
@@ -57,6 +59,24 @@ def _why_prefill(prediction: Prediction) -> str:
         f"the prompt needs {format_quantity(float(phase.flops), 'FLOP')} at {format_quantity(rate, 'FLOP/s')}; "
         f"{phase.bound}-bound."
     )
+
+
+def remarks(prediction: Prediction) -> list[str]:
+    """What a reader should know before relying on the numbers."""
+    found = []
+    model, workload = prediction.model, prediction.workload
+    longest = float(np.max(workload.positions if workload.context is None else workload.context))
+    if model.max_context and longest > model.max_context:
+        found.append(
+            f"{longest:,.0f} positions are more than the {model.max_context:,} that {model.name} was made for."
+        )
+    cache = prediction.machine.hardware.last_level_cache
+    if cache and prediction.weights.file_bytes < cache:
+        found.append(
+            f"the weights ({format_quantity(prediction.weights.file_bytes, 'B')}) fit into the last cache "
+            f"({format_quantity(cache, 'B')}), which may be faster than the memory that the prediction counts with."
+        )
+    return found
 
 
 def memory_words(bill: MemoryBill) -> str:

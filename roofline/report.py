@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from roofline.calculator import Phase, Prediction
-from roofline.reasons import memory_words, why
+from roofline.reasons import memory_words, remarks, why
 from roofline.units import format_number, format_quantity
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ COLUMNS: dict[str, Column] = {
         _column("bound", "bound", "", "what most of the time goes to: compute, memory or overhead"),
         _column("flops", "FLOP", "FLOP", "operations, a multiply-add is 2", quantity=True),
         _column("bytes", "bytes", "B", "bytes moved", quantity=True),
-        _column("intensity_flop_per_byte", "FLOP/B", "FLOP/B", "arithmetic intensity"),
+        _column("intensity_flop_per_byte", "intensity", "FLOP/B", "arithmetic intensity"),
         _column("ridge_flop_per_byte", "ridge", "FLOP/B", "intensity at which compute begins to bind"),
         _column("weights_bytes", "weights", "B", "stored weights", quantity=True),
         _column("kv_cache_bytes", "KV cache", "B", "cache of all sequences, with recurrent states", quantity=True),
@@ -81,7 +81,7 @@ COLUMNS: dict[str, Column] = {
         _column("weight_bytes", "weights", "B", "weight bytes read", quantity=True),
         _column("kv_bytes", "KV", "B", "KV-cache bytes moved", quantity=True),
         _column("activation_bytes", "activations", "B", "activation bytes moved", quantity=True),
-        _column("intensity", "FLOP/B", "FLOP/B", "arithmetic intensity"),
+        _column("intensity", "intensity", "FLOP/B", "arithmetic intensity"),
         _column("share", "share", "%", "share of the phase's time"),
         _column("change", "change", "", "what is changed, all else equal"),
         _column("prefill_tok_s", "prefill", "tok/s", "prefill speed"),
@@ -268,6 +268,7 @@ def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any
         "total_s": _number(prediction.total_s, fits),
         "band": {"share": 0.8, "calibrated": prediction.machine.engine.spread.calibrated},
         "why": why(prediction) if fits else None,
+        "remarks": remarks(prediction),
         "ways_out": [asdict(way) for way in ways],
         "files": {key.removesuffix("_file"): path for key, path in prediction.names.items() if key.endswith("_file")},
     }
@@ -326,6 +327,7 @@ def predictions(results: Sequence[Prediction], form: Format, ways: Sequence[WayO
         }
         for one in records
         for phase in ("prefill", "decode")
+        if one[phase]["flops"] is not None
     ]
     varying = [key for key in ("prompt", "gen", "depth", "batch") if len({line[key] for line in lines}) > 1]
     shown = [*varying, "phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound", "seconds", "fits"]
@@ -364,9 +366,13 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] = ()) -> str:
     spread = prediction.machine.engine.spread
     if not spread.calibrated:
         lines.append("Band: low to high is meant to hold 8 of 10 measurements; uncalibrated, from published spreads.")
+    lines += [f"Note: {remark}" for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()
     if assumed:
         lines.append(f"Assumed, not confirmed by a source: {', '.join(assumed[:4])}{' …' if len(assumed) > 4 else ''}.")
+    files = [path for key, path in prediction.names.items() if key.endswith("_file")]
+    if files:
+        lines.append(f"From: {', '.join(printable(path) for path in files)}.")
     return "\n".join(lines) + "\n"
 
 
@@ -379,7 +385,8 @@ def _times(prediction: Prediction) -> str:
     if prediction.ttft_s is not None:
         parts.append(f"first token after {format_quantity(float(prediction.ttft_s), 's')}")
     if prediction.tpot_s is not None:
-        parts.append(f"then {format_quantity(float(prediction.tpot_s), 's')} a token")
+        then = "then " if parts else ""
+        parts.append(f"{then}{format_quantity(float(prediction.tpot_s), 's')} a token")
     parts.append(f"{format_quantity(float(prediction.total_s), 's')} in all")
     return f"Time: {', '.join(parts)}."
 

@@ -8,7 +8,7 @@ an engine, or a period of one, is adding a file; `extends` names the file that i
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -16,13 +16,29 @@ from roofline.spec import PositiveInt, Source, Spec, SpecError, Words
 
 
 class Constant(Spec):
-    """A fitted or stated constant with its origin. error: relative standard error, where it was fitted."""
+    """A fitted or stated constant with its origin.
+
+    sigma: how far a fit may move it, as the standard deviation of its logarithm; 0 keeps it. error: relative standard
+    error, where it was fitted. origin: the file and field that state it, set when the file is read.
+    """
 
     value: float = Field(ge=0, allow_inf_nan=False)
     source: str = ""
     basis: Literal["fitted", "measured", "derived", "assumed", "datasheet"] = "assumed"
+    sigma: float = Field(default=0.0, ge=0, le=3)
     error: float | None = None
     note: str = ""
+    origin: str = ""
+
+
+class Use(NamedTuple):
+    """What a kernel is wanted for: attention over a cache or a product with weights, of which type, how wide."""
+
+    type: str
+    few: bool
+    attention: bool = False
+    routed: bool = False
+    fused: bool = False
 
 
 class Kernel(Spec):
@@ -30,31 +46,91 @@ class Kernel(Spec):
 
     types: weight types or families it serves ('q4_0', 'k', 'float', 'any'). isa: words the CPU must have.
     architecture: patterns, one of which the GPU must match ('8.*', 'gfx11*'). columns: 'few' for at most the backend's
-    few_columns tokens at once (matrix-vector kernels), 'many' above, 'any'.
-    path: the arithmetic peak that is its ceiling. Its rate is `efficiency` × that peak, or on a CPU `per_cycle`
+    few_columns tokens at once (matrix-vector kernels), 'many' above, 'any'. routed: only for experts (true), never for
+    them (false). fused: for attention, only with flash attention (true), or without (false).
+    path: the arithmetic peak that is its ceiling. Its rate is `efficiency` × that peak (or × the peak that `of` names,
+    when a kernel is limited by work beside its matrix instructions and scales with another unit), or on a CPU `per_cycle`
     operations per cycle and core. half_columns: tokens at which half the rate is reached. bandwidth: share of the
     sustained bandwidth that it streams weights with. sharpness: how well arithmetic and memory overlap (ceilings.py).
     """
 
+    name: str = ""
     types: Words
     isa: Words = ()
     architecture: Words = ()
     columns: Literal["few", "many", "any"] = "any"
+    routed: bool | None = None
+    fused: bool | None = None
     path: str
+    of: str = ""
     efficiency: Constant | None = None
     per_cycle: Constant | None = None
     half_columns: Constant = Constant(value=0.0, basis="derived", note="saturated at any width")
     bandwidth: Constant = Constant(value=1.0, basis="derived", note="streams at the sustained bandwidth")
     sharpness: Constant | None = None
 
-    def serves(self, type_name: str, family: str, columns: str, isa: Words, architecture: str) -> bool:
-        """Whether the kernel runs weights of this type, at this width, on this unit."""
+    def serves(self, use: Use, family: str, isa: Words, architecture: str) -> bool:
+        """Whether the kernel runs this use on this unit."""
         return (
-            (type_name in self.types or family in self.types or "any" in self.types)
-            and self.columns in (columns, "any")
+            (use.type in self.types or family in self.types or "any" in self.types)
+            and self.columns in ("few" if use.few else "many", "any")
+            and self.routed in (None, use.routed)
+            and self.fused in (None, use.fused)
             and set(self.isa) <= set(isa)
             and matches(self.architecture, architecture)
         )
+
+
+class Factor(Spec):
+    """A correction that multiplies a constant wherever it applies; all that apply count.
+
+    on: what it corrects: the 'rate' of kernels, the 'stream' rate at which they read weights or cache, the 'launch'
+    cost of a node (or the barrier), the 'memory' share, the 'core' bandwidth. The rest says where it applies, as in Kernel;
+    memory: only for these memory classes; attention: only to attention (true) or only to products (false).
+    """
+
+    name: str
+    on: Literal["rate", "stream", "launch", "memory", "core", "activation"]
+    value: Constant
+    types: Words = ()
+    isa: Words = ()
+    without: Words = ()
+    microarchitecture: Words = ()
+    architecture: Words = ()
+    memory: Words = ()
+    columns: Literal["few", "many", "any"] = "any"
+    routed: bool | None = None
+    fused: bool | None = None
+    attention: bool | None = None
+
+    def applies_to(self, unit: Unit) -> bool:
+        """Whether the unit is one that the factor is meant for."""
+        return (
+            set(self.isa) <= set(unit.isa)
+            and not set(self.without) & set(unit.isa)
+            and matches(self.architecture, unit.architecture)
+            and matches(self.microarchitecture, unit.microarchitecture)
+            and (not self.memory or unit.memory in self.memory)
+        )
+
+    def applies_in(self, use: Use, family: str) -> bool:
+        """Whether the use of a kernel is one that the factor is meant for."""
+        return (
+            (not self.types or use.type in self.types or family in self.types)
+            and self.columns in ("few" if use.few else "many", "any")
+            and self.routed in (None, use.routed)
+            and self.fused in (None, use.fused)
+            and self.attention in (None, use.attention)
+        )
+
+
+class Unit(NamedTuple):
+    """What a factor may ask of a device: a CPU's words, a GPU's architecture, the class of its memory."""
+
+    isa: Words
+    microarchitecture: str
+    architecture: str
+    memory: str
 
 
 def matches(patterns: Words, architecture: str) -> bool:
@@ -65,6 +141,7 @@ def matches(patterns: Words, architecture: str) -> bool:
 class Launch(Spec):
     """Fixed cost of a graph node on GPUs of an architecture [s]."""
 
+    name: str = ""
     architecture: Words = ()
     seconds: Constant
 
@@ -88,20 +165,23 @@ class Engine(Spec):
     """One backend of a runtime.
 
     memory: share of the theoretical bandwidth that is sustained, by memory class (hardware.memory_class).
-    core_bandwidth: bytes one core reads per cycle. socket_gain: what a second socket adds, as a share of the first.
-    thread_loss: threads at which half of the arithmetic rate is lost to waiting. context: memory the backend takes
-    for itself [B]. usable: share of the memory that it may allocate; reserve: bytes left to the system.
-    pipeline: whether the layers of several devices work at the same time on different parts of a prompt.
+    core_bandwidth: bytes one core reads per cycle. activation_bandwidth: rate at which activations move, as a share of
+    the sustained bandwidth. socket_gain: what a second socket adds, as a share of the first. thread_loss: threads at
+    which half of the arithmetic rate is lost to waiting. context: memory the backend takes for itself [B]. usable:
+    share of the memory that it may allocate; reserve: bytes left to the system. pipeline: whether the layers of several
+    devices work at the same time on different parts of a prompt.
     """
 
     memory: dict[str, Constant]
     kernels: tuple[Kernel, ...] = Field(min_length=1)
     attention: tuple[Kernel, ...] = Field(min_length=1)
+    factors: tuple[Factor, ...] = ()
     few_columns: PositiveInt = 8
     sharpness: Constant
     launch: tuple[Launch, ...] = ()
     barrier: Barrier | None = None
     core_bandwidth: Constant | None = None
+    activation_bandwidth: Constant = Constant(value=1.0, basis="derived", note="activations stream through memory")
     socket_gain: Constant = Constant(value=1.0, basis="derived", note="sockets add up")
     thread_loss: Constant | None = None
     flash_attention: bool = True
@@ -136,6 +216,39 @@ class Runtime(Spec):
                 f"--backend: expected one that {self.name} has ({', '.join(self.backends)}), found {backend!r}"
             )
         return self.backends[backend]
+
+
+def mark_origins(tables: dict[str, Any], file: str) -> None:
+    """Note in every constant of a runtime file which file and field states it: 'llama.cpp: cpu.barrier.base'."""
+
+    def walk(node: Any, path: str) -> None:
+        if isinstance(node, dict):
+            if "value" in node and not isinstance(node["value"], dict):
+                node["origin"] = f"{file}: {path}"
+                return
+            for key, child in node.items():
+                walk(child, f"{path}.{key}" if path else key)
+        elif isinstance(node, list):
+            for rule, label in zip(node, _labels(node), strict=True):
+                walk(rule, f"{path}[{label}]")
+
+    backends = tables.get("backends")
+    walk(backends, "")
+
+
+def _labels(rules: list[Any]) -> list[str]:
+    """A name for each rule of a list: its own, else the words it matches; numbered where two are equal."""
+    labels: list[str] = []
+    for rule in rules:
+        words: list[str] = []
+        if isinstance(rule, dict):
+            named = rule.get("name")
+            listed = [rule.get(key) for key in ("types", "isa", "architecture")]
+            words = [str(named)] if named else [str(word) for part in listed if isinstance(part, list) for word in part]
+            words += [] if named else [str(rule[key]) for key in ("columns", "routed", "fused") if key in rule]
+        label = " ".join(words) or "any"
+        labels.append(label if label not in labels else f"{label} #{len(labels) + 1}")
+    return labels
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ misspelt field cannot be lost in silence.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -68,7 +69,7 @@ class Figure(Spec):
 
     @model_validator(mode="after")
     def _positive(self) -> Self:
-        if not self.value > 0:
+        if not 0 < self.value < math.inf:
             raise ValueError(f"expected a positive quantity in {self.unit or 'plain numbers'}, found {self.value:g}")
         return self
 
@@ -141,8 +142,8 @@ def read_toml(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
         raise SpecError(f"{path}: expected a specification of at most {limit:,} bytes, found a larger file")
     try:
         return tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise SpecError(f"{path}: expected TOML in UTF-8, found: {_one_line(str(error))}") from None
+    except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
+        raise SpecError(f"{path}: expected TOML in UTF-8, found: {_shorten(_one_line(str(error)), 200)}") from None
 
 
 def validate(kind: type[SpecType], data: dict[str, Any], where: str | Path) -> SpecType:
@@ -159,7 +160,7 @@ def describe(error: ValidationError) -> str:
     """The first problem of a pydantic error in one line, and how many more there are."""
     problems = error.errors(include_url=False)
     first = problems[0]
-    field = ".".join(str(part) for part in first["loc"]) or "file"
+    field = _shorten(".".join(str(part) for part in first["loc"]), 200) or "file"
     message = str(first["msg"]).removeprefix("Value error, ")
     found = repr(first["input"])
     if first["type"] == "extra_forbidden":
@@ -171,7 +172,7 @@ def describe(error: ValidationError) -> str:
     else:
         text = f"{field}: expected {message.removeprefix('Input should be ')}, found {_shorten(found)}"
     more = len(problems) - 1
-    return _one_line(text) + (f" (and {more} more)" if more else "")
+    return _shorten(_one_line(text), 400) + (f" (and {more} more)" if more else "")
 
 
 def _shorten(text: str, limit: int = 80) -> str:

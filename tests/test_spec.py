@@ -1,6 +1,9 @@
 """Bad specification files: one line that names the file, the field, what was expected and what was found."""
 
 import math
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,7 @@ def refusal(folder: Path, text: str | bytes) -> str:
     path = str(folder / "box.toml")
     assert message.startswith(f"{path}: ")
     assert message.isprintable(), "one line, and nothing that a terminal obeys"
-    assert len(message) < len(path) + 400
+    assert len(message) < len(path) + 600
     return message.removeprefix(f"{path}: ")
 
 
@@ -81,7 +84,7 @@ def test_the_device_of_this_page_is_valid(tmp_path: Path) -> None:
         ('kind = "cpu"', 'kind = "toaster"', ["kind", "'sbc'", "'toaster'"]),
         ('kind = "cpu"', 'kind = "cpu"\ncolour = "red"', ["colour", "no such key", "'red'"]),
         ('backends = ["cpu"]', 'backends = ["cuda"]', ["backends", "[gpu]", "'cuda'", "found none"]),
-        ('backends = ["cpu"]', "backends = []", ["backends", "at least 1", "()"]),
+        ('backends = ["cpu"]', "backends = []", ["backends", "at least 1", "[]"]),
         ("cores = 4", "cores = 0", ["cpu.clusters.0.cores", "greater than 0", "0"]),
         ("cores = 4", "cores = -4", ["cpu.clusters.0.cores", "greater than 0", "-4"]),
         ("cores = 4", "cores = 4.5", ["cpu.clusters.0.cores", "integer", "4.5"]),
@@ -111,7 +114,7 @@ def test_a_stated_bandwidth_may_be_rounded(tmp_path: Path) -> None:
 
 def test_further_problems_are_counted(tmp_path: Path) -> None:
     message = refusal(tmp_path, DEVICE.replace("cores = 4", "cores = 0").replace('name = "Box"', ""))
-    assert message.endswith("(and 1 more)")
+    assert re.fullmatch(r"name: expected a value, found none \(and \d more\)", message)
 
 
 @pytest.mark.parametrize("length", range(0, len(DEVICE), 7))
@@ -133,7 +136,7 @@ def test_a_truncated_file_is_a_device_or_one_line(length: int, tmp_path: Path) -
         (DEVICE.replace('"40 GB/s"', "0x" + "f" * 5000), ["expected", "found"]),
         (DEVICE.replace('"40 GB/s"', '"' + "9" * 5000 + ' GB/s"'), ["memory.bandwidth", "finite", "found"]),
         ("x = " + "[" * 100_000, ["TOML", "found"]),
-        ("a" + ".a" * 100_000 + " = 1\n", ["expected", "found"]),
+        ("a" + ".a" * 3_000 + " = 1\n" + DEVICE, ["expected", "found"]),
     ],
     ids=["utf-16", "nul", "twice", "huge name", "huge int", "huge hex", "huge quantity", "long quantity", "nested", "dotted"],
 )  # fmt: skip
@@ -141,6 +144,24 @@ def test_hostile_text_is_refused_in_one_short_line(text: str | bytes, words: lis
     message = refusal(tmp_path, text)
     for word in words:
         assert word in message
+
+
+def test_a_long_dotted_key_does_not_fill_the_memory(tmp_path: Path) -> None:
+    # A parser that keeps every prefix of the key takes memory with the square of its parts: 40 000 → 6 GB.
+    path = tmp_path / "box.toml"
+    path.write_text("a" + ".a" * 40_000 + " = 1\n", encoding="utf-8")
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from roofline.spec import SpecError, read_toml\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
+        "try:\n    read_toml(Path(sys.argv[1]))\n"
+        "except SpecError as error:\n    print(error)\n"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
+    assert done.stdout.startswith(f"{path}: expected")
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
@@ -176,7 +197,7 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(text: str, tmp_p
 
 def test_a_figure_keeps_the_words_of_its_file_and_is_a_float() -> None:
     figure = Bandwidth.model_validate({"value": "17.1 GB/s", "source": "sheet", "basis": "derived", "note": "rounded"})
-    assert float(figure) == figure.value == 17.1e9
+    assert float(figure) == figure.value == pytest.approx(17.1e9, rel=1e-15)
     assert str(figure) == "17.1 GB/s"
     assert (figure.source, figure.basis, figure.note) == ("sheet", "derived", "rounded")
 

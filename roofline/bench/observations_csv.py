@@ -1,0 +1,99 @@
+"""Observations CSV: one measured speed a row, as a stream, so that a million rows need no more than their results."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+
+from roofline.bench.names import Names
+from roofline.bench.observation import NOTHING, ORDER, Checker, Observation, Reading, Skipped, reading
+from roofline.bench.text import clean, shown
+from roofline.spec import SpecError
+
+#: What a row cannot do without; hardware, model and quant may be given beside the file.
+NEEDED = ("hardware", "model", "quant", "phase", "tok_s")
+MOST_COLUMNS = 500
+
+
+def read_observations(
+    text: str,
+    *,
+    hardware: str | None = None,
+    model: str | None = None,
+    quant: str | None = None,
+    source: str = "observations",
+) -> Reading:
+    """The rows of an observations CSV; hardware, model and quant stand in for blanks. source: named in messages."""
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
+    return reading(rows(lines, hardware=hardware, model=model, quant=quant, source=source))
+
+
+def rows(
+    lines: Iterable[str],
+    *,
+    hardware: str | None = None,
+    model: str | None = None,
+    quant: str | None = None,
+    source: str = "observations",
+    names: Names | None = None,
+) -> Iterator[Observation | Skipped]:
+    """One item a row, as they are read. SpecError when the header lacks a needed column."""
+    reader = csv.reader(lines)
+    header = _header(reader, source, {"hardware": hardware, "model": model, "quant": quant})
+    checker = Checker(hardware, model, quant, names)
+    # A column that the file lacks reads the blank cell that every row gets at its end.
+    places = [header.index(name) if name in header else -1 for name in ORDER]
+    others = [(name, at) for at, name in enumerate(header) if name and name not in ORDER]
+    width, row = len(header), 0
+    while True:
+        row += 1
+        first_line = reader.line_num + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Skipped(f"row-{row}", row, _unreadable(row, first_line, reader.line_num, error))
+            continue
+        if not any(cells):
+            row -= 1  # a blank line is no row
+            continue
+        if len(cells) != width:
+            yield Skipped(
+                clean(cells[0], 200) if header[0] == "id" and cells[0] else f"row-{row}",
+                row,
+                f"row {row}: expected {width} columns, found {len(cells)}",
+            )
+            continue
+        extra: Mapping[str, str] = NOTHING
+        if others:
+            extra = {name: clean(cells[at]) for name, at in others if cells[at]} or NOTHING
+        cells.append("")
+        yield checker.check([cells[at] for at in places], row, extra)
+
+
+def _unreadable(row: int, first: int, last: int, error: csv.Error) -> str:
+    where = f"line {first}" if last <= first else f"lines {first} to {last}"
+    return f"row {row}, {where}: expected a CSV row, found {error} (an unclosed quote?)"
+
+
+def _header(reader: Iterator[list[str]], source: str, given: Mapping[str, str | None]) -> list[str]:
+    """The names of the columns in lower case."""
+    try:
+        cells = next((cells for cells in reader if any(cells)), [])
+    except csv.Error as error:
+        raise SpecError(f"{source}: expected a row of column names, found {error}") from None
+    header = [clean(cell, 100).lower() for cell in cells]
+    missing = [name for name in NEEDED if name not in header and not given.get(name)]
+    if missing:
+        found = shown(", ".join(header), 200) if header else "an empty file"
+        raise SpecError(
+            f"{source}, header: expected the column{'s' * (len(missing) > 1)} {', '.join(missing)}, found {found}"
+        )
+    if len(header) > MOST_COLUMNS:
+        raise SpecError(f"{source}, header: expected at most {MOST_COLUMNS} columns, found {len(header)}")
+    double = [name for name in header if name and header.count(name) > 1]
+    if double:
+        raise SpecError(f"{source}, header: expected each column once, found {shown(double[0])} twice")
+    return header

@@ -1,0 +1,206 @@
+"""Observations as arrays: the calculator's formulas over all operators of all rows at once, as a function of constants.
+
+One evaluation of the calculator row by row takes a second; a fit needs thousands. A Design asks the calculator once
+what each operator of each row needs and which constants of the runtime it depends on, and then evaluates the very same
+formulas (ceilings.overlap, machine.saturation, machine.joint_limit, …) over arrays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.calculator import OperatorCost, Phase, pipeline_share
+from roofline.ceilings import overlap
+from roofline.machine import (
+    Machine,
+    barrier_seconds,
+    joint_limit,
+    saturation,
+    socket_limit,
+    thread_share,
+)
+from roofline.runtime import Constant, Use
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A measured speed with the calculator's view of it. columns: tokens that meet each operator's matrix [1]."""
+
+    id: str
+    device: str
+    machine: Machine
+    phase: Phase
+    measured: float
+    uncertainty: float
+
+
+@dataclass
+class Constants:
+    """The constants that the cases depend on, each once: its origin, its value, and how far it may move."""
+
+    origins: list[str] = field(default_factory=list)
+    constants: list[Constant] = field(default_factory=list)
+    _index: dict[str, int] = field(default_factory=dict)
+
+    def index(self, constant: Constant) -> int:
+        """The place of a constant; constants without origin are kept apart by their value, and never move."""
+        key = constant.origin or f"= {constant.value!r}"
+        if key not in self._index:
+            self._index[key] = len(self.origins)
+            self.origins.append(key)
+            self.constants.append(constant)
+        return self._index[key]
+
+    @property
+    def logs(self) -> Floats:
+        """Logarithms of the values; a value of 0 has none and is kept at the smallest float's."""
+        return np.log(np.maximum([constant.value for constant in self.constants], 1e-300))
+
+    @property
+    def sigmas(self) -> Floats:
+        """How far each may move, as the standard deviation of its logarithm; 0 keeps it."""
+        return np.array([constant.sigma if constant.origin else 0.0 for constant in self.constants])
+
+
+class Products:
+    """For each of n things, a product of constants: rows of indices, padded with the index of a one."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], one: int) -> None:
+        width = max((len(row) for row in rows), default=1) or 1
+        self.indices: Ints = np.full((len(rows), width), one, dtype=np.int64)
+        for place, row in enumerate(rows):
+            self.indices[place, : len(row)] = row
+
+    def of(self, logs: Floats) -> Floats:
+        """The products [n] for constants with the given logarithms."""
+        result: Floats = np.exp(logs[self.indices].sum(axis=1))
+        return result
+
+
+class Design:
+    """All operators of all cases, and the constants they depend on."""
+
+    def __init__(self, cases: Sequence[Case]) -> None:
+        self.cases = list(cases)
+        self.table = Constants()
+        self._one = self.table.index(Constant(value=1.0))
+        operators = [(row, cost) for row, case in enumerate(cases) for cost in case.phase.operators]
+        self._add_operators(operators)
+        self._add_rows()
+
+    @property
+    def measured(self) -> Floats:
+        """Measured speeds [tok/s]."""
+        return np.array([case.measured for case in self.cases])
+
+    def _add_operators(self, operators: list[tuple[int, OperatorCost]]) -> None:
+        rates, halves, streams, activations = [], [], [], []
+        bases, peaks, columns, losses, sharpness, is_kernel = [], [], [], [], [], []
+        for row, cost in operators:
+            machine, use = self.cases[row].machine, cost.use
+            activations.append(self._indices(machine.engine.activation_bandwidth, machine, "activation", None))
+            if use is None:
+                rates.append([]), halves.append(self._one), streams.append([])  # type: ignore[func-returns-value]
+                bases.append(1.0), peaks.append(np.inf), columns.append(np.inf)  # type: ignore[func-returns-value]
+                losses.append(1.0), sharpness.append(np.inf), is_kernel.append(0.0)  # type: ignore[func-returns-value]
+                continue
+            kernel = machine.kernel(use)
+            peak, base = machine.rate_base(kernel)
+            per_cycle = machine.is_per_cycle(kernel)
+            constant = kernel.per_cycle if per_cycle else kernel.efficiency
+            assert constant is not None  # rate_base refuses a kernel without a rate
+            rates.append(self._indices(constant, machine, "rate", use))
+            halves.append(self.table.index(kernel.half_columns))
+            streams.append(self._indices(kernel.bandwidth, machine, "stream", use))
+            bases.append(machine.cycles if per_cycle else base)
+            losses.append(float(machine.threads) if per_cycle and machine.engine.thread_loss else 1.0)
+            peaks.append(peak or np.inf)
+            columns.append(float(cost.columns))
+            sharpness.append(machine.sharpness(use))
+            is_kernel.append(1.0)
+        costs = [cost for _, cost in operators]
+        self.row = np.array([row for row, _ in operators], dtype=np.int64)
+        self.flops = np.array([float(cost.flops) for cost in costs]) * np.array(is_kernel)
+        attention = np.array([cost.kind == "attention" for cost in costs])
+        weights = np.array([float(cost.weight_bytes) for cost in costs])
+        cache = np.array([float(cost.kv_bytes) for cost in costs])
+        moved = np.array([float(cost.activation_bytes) for cost in costs])
+        self.streamed = np.where(attention, cache, np.where(np.array(is_kernel) > 0, weights, weights + cache))
+        self.moved = moved
+        self.base, self.peak = np.array(bases), np.array(peaks)
+        self.columns, self.threads = np.array(columns), np.array(losses)
+        self.sharpness = np.array(sharpness)
+        self.rates, self.streams = Products(rates, self._one), Products(streams, self._one)
+        self.activations = Products(activations, self._one)
+        self.halves = np.array(halves, dtype=np.int64)
+        self.passes = np.array([float(cost.nodes) for cost in costs])
+
+    def _indices(self, constant: Constant, machine: Machine, on: str, use: Use | None) -> list[int]:
+        return [self.table.index(one) for one in (constant, *machine.factors(on, use))]
+
+    def _add_rows(self) -> None:
+        shares, cores, launches, bases, per_threads, gains, losses = [], [], [], [], [], [], []
+        bandwidth, sockets, cycles, threads, is_cpu, pipeline, tokens = [], [], [], [], [], [], []
+        for case in self.cases:
+            machine, engine = case.machine, case.machine.engine
+            cpu = machine.hardware.cpu if machine.backend == "cpu" else None
+            shares.append(self._indices(machine.bandwidth_share, machine, "memory", None))
+            core = engine.core_bandwidth if cpu else None
+            cores.append(self._indices(core, machine, "core", None) if core else [])
+            cycles.append(machine.cycles if core else np.inf)
+            first = engine.barrier.base if cpu and engine.barrier else machine.launch
+            launches.append(self._indices(first, machine, "launch", None))
+            bases.append(self.table.index(first))
+            per_threads.append(self.table.index(engine.barrier.per_thread) if cpu and engine.barrier else self._one)
+            gains.append(self.table.index(engine.socket_gain))
+            losses.append(self.table.index(engine.thread_loss) if engine.thread_loss else self._one)
+            bandwidth.append(machine.theoretical_bandwidth)
+            sockets.append(float(cpu.sockets) if cpu else 1.0)
+            threads.append(float(machine.threads))
+            is_cpu.append(cpu is not None)
+            pipeline.append(float(pipeline_share(machine, case.phase.step)))
+            tokens.append(float(case.phase.step.tokens))
+        self.shares, self.cores = Products(shares, self._one), Products(cores, self._one)
+        self.launches = Products(launches, self._one)
+        self.base_index, self.per_thread_index = np.array(bases), np.array(per_threads)
+        self.gain_index, self.loss_index = np.array(gains), np.array(losses)
+        self.bandwidth, self.sockets = np.array(bandwidth), np.array(sockets)
+        self.cycles, self.row_threads = np.array(cycles), np.array(threads)
+        self.is_cpu, self.pipeline, self.tokens = np.array(is_cpu), np.array(pipeline), np.array(tokens)
+        self.nodes = np.bincount(self.row, weights=self.passes, minlength=len(self.cases))
+
+    def seconds(self, logs: Floats) -> Floats:
+        """Predicted duration of every case [s] for constants with the given logarithms."""
+        values = np.exp(logs)
+        limit = socket_limit(self.shares.of(logs), self.bandwidth, self.sockets, values[self.gain_index])
+        with np.errstate(divide="ignore"):
+            joint = joint_limit(self.cores.of(logs) * self.cycles, limit)
+        sustained = np.asarray(np.where(np.isfinite(self.cycles), joint, limit))[self.row]
+        share = thread_share(self.threads, values[self.loss_index][self.row])
+        rate = np.minimum(self.base * share * self.rates.of(logs), self.peak)
+        compute = self.flops / rate * saturation(self.columns, values[self.halves])
+        memory = self.streamed / (self.streams.of(logs) * sustained) + self.moved / (
+            self.activations.of(logs) * sustained
+        )
+        roof = np.empty_like(compute)
+        for sharpness in np.unique(self.sharpness):
+            chosen = self.sharpness == sharpness
+            roof[chosen] = overlap(compute[chosen], memory[chosen], float(sharpness))
+        node = self.launches.of(logs)
+        correction = node / values[self.base_index]
+        barrier = barrier_seconds(values[self.base_index], values[self.per_thread_index], self.row_threads) * correction
+        overhead = self.nodes * np.where(self.is_cpu, barrier, node)
+        total = np.bincount(self.row, weights=roof, minlength=len(self.cases)) + overhead
+        result: Floats = total * self.pipeline
+        return result
+
+    def speeds(self, logs: Floats) -> Floats:
+        """Predicted speed of every case [tok/s]."""
+        return self.tokens / self.seconds(logs)
