@@ -16,7 +16,7 @@ from roofline.calculator import predict as calculate
 from roofline.machine import Machine, make_machine
 from roofline.model import Model
 from roofline.spec import SpecError
-from roofline.units import parse
+from roofline.units import short
 from roofline.weights import Weights, from_file, weigh
 from roofline.workload import Real, Workload
 
@@ -62,10 +62,11 @@ def predict(
         depth=_numbers("depth", depth, 0),
         batch=_numbers("batch", batch, 1),
         kv_types=kv_pair(kv),
-        context=context,
-        ubatch=ubatch,
+        context=None if context is None else _whole("ctx", context),
+        ubatch=None if ubatch is None else _whole("ubatch", ubatch),
         flash_attention=flash_attention,
     )
+    _check_shapes(workload)
     names = {
         "hardware": hardware_entry.id,
         "hardware_file": catalog.shown(hardware_entry.path),
@@ -81,10 +82,36 @@ def _numbers(name: str, value: Real, least: float) -> Real:
     """`value` as floats; SpecError for anything below `least` or not finite."""
     if isinstance(value, (int, float)) and least <= value <= MOST:
         return float(value)
-    numbers = np.asarray(value, dtype=float)
-    if not np.all(np.isfinite(numbers)) or np.any(numbers < least) or np.any(numbers > MOST):
-        raise SpecError(f"--{name}: expected numbers from {least:g} to {MOST:g}, found {value}")
+    try:
+        numbers = np.asarray(value, dtype=float)
+    except (OverflowError, TypeError, ValueError):
+        numbers = np.array(np.nan)
+    if not numbers.size or not np.all(np.isfinite(numbers)) or np.any(numbers < least) or np.any(numbers > MOST):
+        raise SpecError(f"--{name}: expected numbers from {least:g} to {MOST:g}, found {short(value)}")
     return float(numbers) if numbers.ndim == 0 else numbers
+
+
+def _whole(name: str, value: int) -> int:
+    """`value` as a whole number from 1 to MOST."""
+    if not isinstance(value, int) or not 1 <= value <= MOST:
+        raise SpecError(f"--{name}: expected a whole number from 1 to {MOST:g}, found {short(value)}")
+    return value
+
+
+def _check_shapes(workload: Workload) -> None:
+    """SpecError when arrays do not broadcast, or the context is too short for the tokens."""
+    axes = (workload.prompt, workload.gen, workload.depth, workload.batch)
+    try:
+        np.broadcast_shapes(*(np.shape(axis) for axis in axes))
+    except ValueError:
+        shapes = ", ".join(str(np.shape(axis)) for axis in axes)
+        names = "--prompt, --gen, --depth, --batch"
+        raise SpecError(f"{names}: expected shapes that broadcast against each other, found {shapes}") from None
+    needed = float(np.max(workload.positions))
+    if workload.context is not None and workload.context < needed:
+        raise SpecError(
+            f"--ctx: expected at least {needed:.0f} positions for the tokens asked for, found {workload.context}"
+        )
 
 
 def kv_pair(text: str) -> tuple[str, str]:
@@ -173,4 +200,4 @@ def list_runtimes() -> list[str]:
     return sorted(catalog.files("runtimes"))
 
 
-__all__ = ["list_hardware", "list_models", "list_runtimes", "parse", "predict"]
+__all__ = ["list_hardware", "list_models", "list_runtimes", "predict"]

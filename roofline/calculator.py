@@ -50,7 +50,7 @@ class OperatorCost:
     activation_bytes: Real
     compute_seconds: Real
     memory_seconds: Real
-    sharpness: float
+    sharpness: Real
     overhead_seconds: Real
     light_seconds: Real
     columns: Real
@@ -244,7 +244,7 @@ def pipeline_share(machine: Machine, step: Step) -> Real:
     count = machine.hardware.count
     if count == 1 or not machine.engine.pipeline:
         return 1.0
-    in_flight = np.where(step.chunk > 1, step.passes, 1.0)
+    in_flight = np.where(step.chunk > 1, np.maximum(step.passes, 1.0), 1.0)
     share: Real = (in_flight + count - 1) / (count * in_flight)
     return share
 

@@ -23,6 +23,7 @@ from roofline.spec import Spec, SpecError, read_toml, validate
 Room = Literal["hardware", "models", "runtimes"]
 SpecType = TypeVar("SpecType", bound=Spec)
 
+LONGEST_NAME = 80
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -72,12 +73,9 @@ def _toml_files(directory: Path) -> Iterator[Path]:
 
 
 def shown(path: Path) -> str:
-    """A file as reports name it: shipped ones by their place in the catalog, the user's own in full."""
-    for root in (_PACKAGE / "data", _PACKAGE, _PACKAGE.parent):
-        for room in ("hardware", "models", "runtimes"):
-            if path.is_relative_to(root / room):
-                return path.relative_to(root).as_posix()
-    return str(path)
+    """A file as reports name it: shipped ones by their place in the project, the user's own in full."""
+    root = _PACKAGE.parent
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def resolve(room: Room, name: str) -> tuple[str, Path]:
@@ -92,7 +90,7 @@ def resolve(room: Room, name: str) -> tuple[str, Path]:
     for identity, path in known.items():  # only a miss pays for reading every file's aliases
         if wanted in {normalise(alias) for alias in _aliases(path)}:
             return identity, path
-    raise SpecError(f"{_option(room)}: expected {_article(room)}, found {name!r}; {suggestion(name, known)}")
+    raise SpecError(f"{_option(room)}: expected {_article(room)}, found {units.short(name)}; {suggestion(name, known)}")
 
 
 def _aliases(path: Path) -> list[str]:
@@ -120,14 +118,14 @@ def suggestion(name: str, known: dict[str, Any]) -> str:
     from difflib import get_close_matches  # only a miss pays for the import
 
     by_form = {normalise(identity): identity for identity in known}
-    wanted = normalise(name)
+    wanted = normalise(name)[:LONGEST_NAME]
     near = [by_form[form] for form in get_close_matches(wanted, by_form, n=3, cutoff=0.6)]
-    near = near or [identity for form, identity in by_form.items() if wanted and (wanted in form)][:3]
+    near = near or [identity for form, identity in by_form.items() if len(wanted) > 1 and wanted in form][:3]
     return f"did you mean {' or '.join(near)}?" if near else "`roofline list` shows all names"
 
 
 def _is_file(name: str) -> bool:
-    return name.endswith((".toml", ".gguf", ".json")) or os.sep in name
+    return name.endswith(".toml") or os.sep in name
 
 
 # -- hardware ---------------------------------------------------------------------------------------------------------
@@ -141,9 +139,12 @@ def load_hardware(name: str, overrides: tuple[tuple[str, str], ...] = ()) -> Ent
     """Hardware by id, file, count of either (`2x rtx-3090`, `rtx-3090x2`) or memory size (`rpi5-4gb`)."""
     if "+" in name:
         raise SpecError(f"--hw: expected one kind of device, found the pair {name!r}; give the parts one at a time")
-    if _is_file(name):
+    counted = _COUNT[0].match(name.strip())
+    if _is_file(name) and not counted:
         return _read_hardware(Path(name).stem, Path(name), overrides)
     try:
+        if counted and _is_file(counted[2]):
+            raise SpecError(f"--hw: expected a file, found {units.short(name)}")
         identity, path = resolve("hardware", name)
     except SpecError as miss:
         return _counted_or_sized(name, overrides, miss)
@@ -167,20 +168,22 @@ def _counted_or_sized(name: str, overrides: tuple[tuple[str, str], ...], miss: S
 
 def with_capacity(entry: Entry[Hardware], size: str, overrides: tuple[tuple[str, str], ...]) -> Entry[Hardware]:
     """The board with `size` of memory, which has to be one of those sold."""
-    sold = (*entry.spec.memory.options, *((entry.spec.memory.capacity,) if entry.spec.memory.capacity else ()))
+    memory = entry.spec.memory
+    sold = (*memory.options, *((memory.capacity,) if memory.capacity else ()))
     if units.parse(size, "B") not in {option.value for option in sold}:
         listed = ", ".join(str(option) for option in sold) or "none"
-        raise SpecError(
-            f"{entry.path}: memory.options: expected one of {listed}, found {size!r} (--set memory.capacity overrides)"
-        )
-    return load_hardware(entry.id, (*overrides, ("memory.capacity", size)))
+        where = f"{entry.path}: memory.options"
+        raise SpecError(f"{where}: expected one of {listed}, found {size!r} (--set memory.capacity overrides)")
+    changed = load_hardware(entry.id, (("memory.capacity", size), *overrides))  # the user's own --set comes last
+    spec = changed.spec.model_copy(update={"memory": changed.spec.memory.model_copy(update={"options": sold})})
+    return Entry(changed.id, changed.path, spec)
 
 
 def _read_hardware(identity: str, path: Path, overrides: tuple[tuple[str, str], ...]) -> Entry[Hardware]:
     shipped = validate(Hardware, read_toml(path), path)
     if not overrides:
         return Entry(identity, path, shipped)
-    changed = validate(Hardware, apply_overrides(read_toml(path), dict(overrides)), path)
+    changed = validate(Hardware, apply_overrides(read_toml(path), dict(overrides)), f"{path} with --set")
     return Entry(identity, path, scale_sustained(changed, shipped))
 
 

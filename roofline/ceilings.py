@@ -39,17 +39,21 @@ class Ceilings:
         """Time to move `size` bytes at the bandwidth [s]."""
         return size / self.bandwidth
 
-    def time(self, flops: Real, size: Real, sharpness: float = float("inf")) -> Real:
+    def time(self, flops: Real, size: Real, sharpness: Real = float("inf")) -> Real:
         """Time of an operator of `flops` FLOP and `size` bytes [s]."""
         return overlap(self.compute_time(flops), self.memory_time(size), sharpness)
 
 
-def overlap(compute: Real, memory: Real, sharpness: float) -> Real:
+def overlap(compute: Real, memory: Real, sharpness: Real) -> Real:
     """Time of an operator whose two parts alone take `compute` and `memory` [s]: (cᵖ + mᵖ)^(1/p).
 
     sharpness p is a fact of the kernel: ∞ overlaps the two perfectly (the roofline's maximum), 1 runs them one after
     the other (their sum); between the two, the ceilings' corner is rounded.
     """
+    if isinstance(sharpness, np.ndarray):
+        finite = np.where(np.isinf(sharpness), 1.0, sharpness)
+        rounded = (compute**finite + memory**finite) ** (1.0 / finite)
+        return np.where(np.isinf(sharpness), np.maximum(compute, memory), rounded)
     if sharpness == float("inf"):
         return np.maximum(compute, memory)
     if sharpness == 1.0:
@@ -57,9 +61,12 @@ def overlap(compute: Real, memory: Real, sharpness: float) -> Real:
     return (compute**sharpness + memory**sharpness) ** (1.0 / sharpness)
 
 
-def memory_share(compute: Real, memory: Real, sharpness: float) -> Real:
+def memory_share(compute: Real, memory: Real, sharpness: Real) -> Real:
     """Share of `overlap`'s time that is due to memory [1]: mᵖ / (cᵖ + mᵖ), which is 0 or 1 for p = ∞."""
-    if sharpness == float("inf"):
-        return np.where(memory >= compute, 1.0, 0.0)
-    total = compute**sharpness + memory**sharpness
-    return np.divide(memory**sharpness, total, out=np.zeros_like(total * 1.0), where=total > 0)
+    hard = np.where(memory >= compute, 1.0, 0.0)
+    if not isinstance(sharpness, np.ndarray) and sharpness == float("inf"):
+        return hard
+    finite = np.where(np.isinf(sharpness), 1.0, sharpness)
+    total = compute**finite + memory**finite
+    soft = memory**finite / np.where(total > 0, total, 1.0)
+    return np.where(np.isinf(sharpness), hard, soft)

@@ -75,7 +75,7 @@ def compute_bound_batch(prediction: Prediction) -> float:
 
 @dataclass(frozen=True, slots=True)
 class WhatIf:
-    """A change and the speeds it would give [tok/s]."""
+    """A change and the speeds it would give [tok/s]; None where it does not fit."""
 
     change: str
     prefill_tok_s: float | None
@@ -100,7 +100,7 @@ def what_if(prediction: Prediction) -> list[WhatIf]:
             )
         )
     if machine.backend == "cpu":
-        for threads in sorted({max(1, machine.threads // 2), machine.threads * 2}):
+        for threads in sorted({max(1, machine.threads // 2), machine.threads * 2} - {machine.threads}):
             changed = _with_cores(machine, threads)
             changes.append((f"{threads} cores for {machine.threads}", prediction.weights, changed, workload))
     for quant in ("q8_0", "q4_k_m", "q2_k"):
@@ -116,12 +116,13 @@ def what_if(prediction: Prediction) -> list[WhatIf]:
             result = predict(model, weights, changed, asked)
         except SpecError:
             continue  # a type this runtime cannot read is no way out
-        results.append(WhatIf(label, _speed(result.prefill), _speed(result.decode)))
+        fits = bool(result.memory.fits)
+        results.append(WhatIf(label, _speed(result.prefill, fits), _speed(result.decode, fits)))
     return results
 
 
-def _speed(phase: Phase | None) -> float | None:
-    return None if phase is None else float(phase.tok_s)
+def _speed(phase: Phase | None, fits: bool) -> float | None:
+    return None if phase is None or not fits else float(phase.tok_s)
 
 
 def _scale_memory(machine: Machine, factor: float) -> Machine:

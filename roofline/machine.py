@@ -99,7 +99,7 @@ class Machine:
     @cached_property
     def sustained_bandwidth(self) -> float:
         """What the unit reads with its threads [B/s]: the sockets' limit, or fewer cores' own."""
-        share = self.bandwidth_share.value * product(self.factors("memory"))
+        share = min(self.bandwidth_share.value * product(self.factors("memory")), 1.0)
         cpu = self.hardware.cpu
         if self.backend != "cpu" or cpu is None:
             return share * self.theoretical_bandwidth
@@ -207,7 +207,8 @@ class Machine:
     def stream_share(self, use: Use) -> float:
         """Share of the sustained bandwidth at which the kernel for a use reads its weights or cache [1]."""
         if use not in self._streams:
-            self._streams[use] = self.kernel(use).bandwidth.value * product(self.factors("stream", use))
+            share = self.kernel(use).bandwidth.value * product(self.factors("stream", use))
+            self._streams[use] = min(share, 1.0)
         return self._streams[use]
 
     @cached_property
@@ -216,7 +217,7 @@ class Machine:
 
     def times(
         self, use: Use, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
-    ) -> tuple[Real, Real, float]:
+    ) -> tuple[Real, Real, Real]:
         """(compute seconds, memory seconds, sharpness of their overlap) of a product or an attention.
 
         streamed: bytes of weights or cache [B], read at the kernel's share of the sustained bandwidth. columns: tokens
@@ -230,7 +231,10 @@ class Machine:
         compute_narrow, memory_narrow = self._use_times(narrow, flops, streamed, activations, columns)
         compute_wide, memory_wide = self._use_times(wide, flops, streamed, activations, columns)
         compute, memory = np.where(few, compute_narrow, compute_wide), np.where(few, memory_narrow, memory_wide)
-        return compute, memory, self.sharpness(narrow)
+        sharpness: Real = self.sharpness(narrow)
+        if sharpness != self.sharpness(wide):
+            sharpness = np.where(few, sharpness, self.sharpness(wide))
+        return compute, memory, sharpness
 
     def is_few(self, width: Real) -> bool | NDArray[np.bool_]:
         """Whether so many tokens at once run in the kernels for few columns."""
@@ -317,7 +321,7 @@ def make_machine(hardware: Hardware, runtime: Runtime, backend: str | None, thre
         raise SpecError(f"--threads: expected at least 1, found {threads}")
     if chosen != "cpu" or cpu is None:
         return Machine(hardware, runtime, chosen, 1)
-    limit = (cpu.threads or cpu.cores) * cpu.sockets
+    limit = cpu.threads * cpu.sockets if cpu.threads else cpu.cores
     if threads is not None and threads > limit:
         raise SpecError(f"--threads: expected at most {limit}, the threads of {hardware.name}, found {threads}")
     return Machine(hardware, runtime, chosen, threads or cpu.fast_cores)

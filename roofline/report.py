@@ -140,7 +140,7 @@ def cell(key: str, value: Any) -> str:
             return str(int(value))
         return format_number(float(value), column.digits if column else 3)
     if isinstance(value, (list, tuple)):
-        return ", ".join(str(part) for part in value)
+        return printable(", ".join(str(part) for part in value))
     return printable(str(value))
 
 
@@ -179,10 +179,14 @@ def to_json(value: Any) -> str:
 def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """CSV with one heading line, numbers in full."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    minimal = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    minimal.writerow(columns)
     for row in rows:
-        writer.writerow(["" if row.get(key) is None else _plain(row[key]) for key in columns])
+        cells = ["" if row.get(key) is None else _plain(row[key]) for key in columns]
+        # The minimal writer leaves a carriage return bare, which readers take for the end of the row.
+        bare = any(isinstance(value, str) and "\r" in value for value in cells)
+        (quoted if bare else minimal).writerow(cells)
     return text.getvalue()
 
 
@@ -190,7 +194,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return " ".join(str(part) for part in value)
     # A cell that begins like a formula would run in a spreadsheet.
-    return f"'{value}" if isinstance(value, str) and value[:1] in ("=", "+", "@", "\t") else value
+    return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 def _aligned(titles: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
@@ -348,12 +352,16 @@ def title(prediction: Prediction) -> str:
     )
 
 
-def summary(prediction: Prediction, ways: Sequence[WayOut] = ()) -> str:
-    """A prediction for a person: the verdict first, both phases, times, memory, and why."""
+def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str:
+    """A prediction for a person: the verdict first, both phases, times, memory, and why.
+
+    ways: what would fit, None where nobody looked.
+    """
     lines = [title(prediction), ""]
     if not prediction.memory.fits:
         lines += [f"Does not fit. {_capital(memory_words(prediction.memory))}.", ""]
-        lines += ["What would fit:", *(f"  {way}" for way in ways)] if ways else ["No single change makes it fit."]
+        if ways is not None:
+            lines += ["What would fit:", *(f"  {way}" for way in ways)] if ways else ["No single change makes it fit."]
         return "\n".join(lines) + "\n"
     rows = []
     for name, phase in (("prefill", prediction.prefill), ("decode", prediction.decode)):

@@ -8,9 +8,9 @@ an engine, or a period of one, is adding a file; `extends` names the file that i
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from roofline.spec import PositiveInt, Source, Spec, SpecError, Words
 
@@ -31,6 +31,9 @@ class Constant(Spec):
     origin: str = ""
 
 
+MOST_OF_ANOTHER = 100.0  # times that a path's rate may be another path's peak
+
+
 class Use(NamedTuple):
     """What a kernel is wanted for: attention over a cache or a product with weights, of which type, how wide."""
 
@@ -49,8 +52,8 @@ class Kernel(Spec):
     few_columns tokens at once (matrix-vector kernels), 'many' above, 'any'. routed: only for experts (true), never for
     them (false). fused: for attention, only with flash attention (true), or without (false).
     path: the arithmetic peak that is its ceiling. Its rate is `efficiency` × that peak (or × the peak that `of` names,
-    when a kernel is limited by work beside its matrix instructions and scales with another unit), or on a CPU `per_cycle`
-    operations per cycle and core. half_columns: tokens at which half the rate is reached. bandwidth: share of the
+    when a kernel is limited by work beside its matrix instructions and scales with another unit), or on a CPU
+    `per_cycle` operations per cycle and core. half_columns: tokens at which half the rate is reached. bandwidth: share of the
     sustained bandwidth that it streams weights with. sharpness: how well arithmetic and memory overlap (ceilings.py).
     """
 
@@ -69,6 +72,22 @@ class Kernel(Spec):
     bandwidth: Constant = Constant(value=1.0, basis="derived", note="streams at the sustained bandwidth")
     sharpness: Constant | None = None
 
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if (self.efficiency is None) == (self.per_cycle is None):
+            raise ValueError("efficiency: expected a rate, either efficiency or per_cycle, found both or neither")
+        if self.efficiency is not None and not 0 < self.efficiency.value <= (MOST_OF_ANOTHER if self.of else 1.0):
+            raise ValueError(
+                f"efficiency: expected a share of a peak, above 0 and at most 1, found {self.efficiency.value:g}"
+            )
+        if self.per_cycle is not None and not self.per_cycle.value > 0:
+            raise ValueError(f"per_cycle: expected operations per cycle, above 0, found {self.per_cycle.value:g}")
+        if not 0 < self.bandwidth.value <= 1:
+            raise ValueError(f"bandwidth: expected a share, above 0 and at most 1, found {self.bandwidth.value:g}")
+        if self.sharpness is not None and not self.sharpness.value >= 1:
+            raise ValueError(f"sharpness: expected at least 1, the sum of both times, found {self.sharpness.value:g}")
+        return self
+
     def serves(self, use: Use, family: str, isa: Words, architecture: str) -> bool:
         """Whether the kernel runs this use on this unit."""
         return (
@@ -85,8 +104,8 @@ class Factor(Spec):
     """A correction that multiplies a constant wherever it applies; all that apply count.
 
     on: what it corrects: the 'rate' of kernels, the 'stream' rate at which they read weights or cache, the 'launch'
-    cost of a node (or the barrier), the 'memory' share, the 'core' bandwidth. The rest says where it applies, as in Kernel;
-    memory: only for these memory classes; attention: only to attention (true) or only to products (false).
+    cost of a node (or the barrier), the 'memory' share, the 'core' bandwidth. The rest says where it applies, as in
+    Kernel; memory: only for these memory classes; attention: only to attention (true) or only to products (false).
     """
 
     name: str
@@ -192,6 +211,17 @@ class Engine(Spec):
     reserve: Constant = Constant(value=0.0, basis="derived", note="nothing else lives in the device's memory")
     pipeline: bool = False
     spread: Spread
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not self.memory:
+            raise ValueError("memory: expected a share of the bandwidth for a class of memory, found none")
+        for name, share in self.memory.items():
+            if not 0 < share.value <= 1:
+                raise ValueError(f"memory.{name}: expected a share, above 0 and at most 1, found {share.value:g}")
+        if not self.sharpness.value >= 1:
+            raise ValueError(f"sharpness: expected at least 1, the sum of both times, found {self.sharpness.value:g}")
+        return self
 
 
 class Runtime(Spec):

@@ -11,6 +11,7 @@ misspelt field cannot be lost in silence.
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
@@ -25,7 +26,13 @@ Basis = Literal["datasheet", "derived", "measured", "assumed", "override"]
 
 
 class SpecError(ValueError):
-    """Bad input, told in one line: file, field, what was expected, what was found."""
+    """Bad input, told in one line: file, field, what was expected, what was found.
+
+    Control characters are escaped, so that a hostile name cannot write to the terminal.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class Spec(BaseModel):
@@ -47,6 +54,8 @@ class Figure(Spec):
     """A quantity in ``unit`` with its source. ``text`` keeps the words of the file for the reader's eye."""
 
     unit: ClassVar[str] = ""
+    least: ClassVar[float] = 0.0  # what no such quantity is below or above: a slip of the unit, or an attack
+    most: ClassVar[float] = math.inf
     value: float
     text: str = ""
     source: str = ""
@@ -71,6 +80,9 @@ class Figure(Spec):
     def _positive(self) -> Self:
         if not 0 < self.value < math.inf:
             raise ValueError(f"expected a positive quantity in {self.unit or 'plain numbers'}, found {self.value:g}")
+        if not self.least <= self.value <= self.most:
+            limits = f"{units.format_quantity(self.least, self.unit)} to {units.format_quantity(self.most, self.unit)}"
+            raise ValueError(f"expected a quantity from {limits}, found {self.text or f'{self.value:g} {self.unit}'}")
         return self
 
     def __float__(self) -> float:
@@ -84,30 +96,35 @@ class Bytes(Figure):
     """A capacity [B]."""
 
     unit = "B"
+    least, most = 1.0, 1e18
 
 
 class Bandwidth(Figure):
     """A data rate [B/s]."""
 
     unit = "B/s"
+    least, most = 1e3, 1e18
 
 
 class Compute(Figure):
     """An arithmetic peak [FLOP/s]: a multiply-add counts as 2, and an integer operation like a FLOP."""
 
     unit = "FLOP/s"
+    least, most = 1e3, 1e24
 
 
 class Frequency(Figure):
     """A clock [Hz]."""
 
     unit = "Hz"
+    least, most = 1e3, 1e13
 
 
 class Transfers(Figure):
     """A memory bus's rate [T/s]: transfers per second and pin."""
 
     unit = "T/s"
+    least, most = 1e3, 1e15
 
 
 class Power(Figure):
@@ -126,9 +143,13 @@ class Number(Figure):
     """A plain number with a source, for example operations per cycle and core."""
 
     unit = ""
+    most = 1e18
 
 
 SpecType = TypeVar("SpecType", bound=Spec)
+
+
+MOST_DOTS = 500
 
 
 def read_toml(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
@@ -138,12 +159,17 @@ def read_toml(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
             data = file.read(limit + 1)
     except OSError as error:
         raise SpecError(f"{path}: expected a readable TOML file, found: {error.strerror or error}") from None
+    except ValueError as error:  # a NUL in the name
+        raise SpecError(f"{path}: expected a readable TOML file, found: {error}") from None
     if len(data) > limit:
         raise SpecError(f"{path}: expected a specification of at most {limit:,} bytes, found a larger file")
+    # tomllib keeps every prefix of a dotted key, in memory that grows with the square of its parts.
+    if max(line.count(b".") for line in data.split(b"\n")) > MOST_DOTS:
+        raise SpecError(f"{path}: expected TOML with at most {MOST_DOTS} dots a line, found more")
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
-        raise SpecError(f"{path}: expected TOML in UTF-8, found: {_shorten(_one_line(str(error)), 200)}") from None
+        raise SpecError(f"{path}: expected TOML in UTF-8, found: {_shorten(str(error), 200)}") from None
 
 
 def validate(kind: type[SpecType], data: dict[str, Any], where: str | Path) -> SpecType:
@@ -153,7 +179,7 @@ def validate(kind: type[SpecType], data: dict[str, Any], where: str | Path) -> S
     except ValidationError as error:
         raise SpecError(f"{where}: {describe(error)}") from None
     except (RecursionError, OverflowError) as error:
-        raise SpecError(f"{where}: expected a plain {kind.__name__} table, found: {_one_line(str(error))}") from None
+        raise SpecError(f"{where}: expected a plain {kind.__name__} table, found: {one_line(str(error))}") from None
 
 
 def describe(error: ValidationError) -> str:
@@ -162,24 +188,26 @@ def describe(error: ValidationError) -> str:
     first = problems[0]
     field = _shorten(".".join(str(part) for part in first["loc"]), 200) or "file"
     message = str(first["msg"]).removeprefix("Value error, ")
-    found = repr(first["input"])
+    found = units.short(first["input"], 80)
     if first["type"] == "extra_forbidden":
-        text = f"{field}: expected no such key, found {_shorten(found)}"
+        text = f"{field}: expected no such key, found {found}"
     elif first["type"] == "missing":
         text = f"{field}: expected a value, found none"
+    elif re.match(r"[\w.]+: expected", message):  # a check of a whole table names its field itself
+        text = message if field == "file" else f"{field}.{message}"
     elif "found" in message:
         text = f"{field}: {message}"
     else:
-        text = f"{field}: expected {message.removeprefix('Input should be ')}, found {_shorten(found)}"
+        text = f"{field}: expected {message.removeprefix('Input should be ')}, found {found}"
     more = len(problems) - 1
-    return _shorten(_one_line(text), 400) + (f" (and {more} more)" if more else "")
+    return _shorten(one_line(text), 400) + (f" (and {more} more)" if more else "")
 
 
-def _shorten(text: str, limit: int = 80) -> str:
+def _shorten(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """Control characters escaped, so that a hostile file cannot write to the terminal."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 

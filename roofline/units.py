@@ -32,7 +32,10 @@ _SPELLINGS = {
     "bits": "bit",
     "$": "USD",
 }
-_QUANTITY = re.compile(r"^\s*([+-]?(?:\d[\d_,]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*$")
+# A comma separates thousands, three digits at a time: "17,1" is refused, since it might mean 17.1.
+_NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+"
+_QUANTITY = re.compile(rf"^\s*([+-]?(?:{_NUMBER})(?:[eE][+-]?\d+)?)\s*([^\s\d,]\S*|)\s*$")
+LONGEST = 100  # characters of a quantity; numbers of thousands of digits are no figures
 
 
 class UnitError(ValueError):
@@ -50,15 +53,31 @@ def parse(text: str | float, unit: str) -> float:
     Raises UnitError, naming both units, when the text is no number, not finite, or of another unit.
     """
     if isinstance(text, (int, float)) and not isinstance(text, bool):
-        value, factor = float(text), 1.0
+        value, factor = _as_float(text, unit), 1.0
     else:
-        match = _QUANTITY.match(str(text))
+        match = _QUANTITY.match(text) if isinstance(text, str) and len(text) <= LONGEST else None
         if match is None:
-            raise UnitError(f"expected a quantity in {unit}, such as {_example(unit)!r}, found {text!r}")
+            raise UnitError(f"expected a quantity in {unit}, such as {_example(unit)!r}, found {short(text)}")
         value, factor = float(match[1].replace(",", "").replace("_", "")), _factor(match[2], unit, str(text))
     if not math.isfinite(value * factor):
-        raise UnitError(f"expected a finite quantity in {unit}, found {text!r}")
+        raise UnitError(f"expected a finite quantity in {unit}, found {short(text)}")
     return value * factor
+
+
+def _as_float(number: float, unit: str) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        raise UnitError(f"expected a finite quantity in {unit}, found an integer beyond floats") from None
+
+
+def short(value: object, limit: int = 60) -> str:
+    """A value as messages quote it: its repr, cut where it is long."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or nesting without end
+        return f"a huge {type(value).__name__}"
+    return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def _factor(suffix: str, unit: str, text: str) -> float:
@@ -82,11 +101,15 @@ def _example(unit: str) -> str:
 
 def count(text: str | int) -> int:
     """A whole number with an optional binary suffix, as in context lengths: ``"4096"``, ``"32k"`` = 32 × 1024."""
-    match = re.fullmatch(r"\s*(\d[\d_,]*)\s*([kKmM]?)i?\s*", str(text))
+    match = (
+        re.fullmatch(r"\s*(\d{1,3}(?:,\d{3}){1,5}|\d[\d_]{0,17})\s*([kKmM]?)i?\s*", str(text))
+        if len(short(text)) < LONGEST
+        else None
+    )
     if match is None:
-        raise UnitError(f"expected a whole number such as 4096 or 4k, found {text!r}")
+        raise UnitError(f"expected a whole number such as 4096 or 4k, found {short(text)}")
     power = {"": 0, "k": 10, "m": 20}[match[2].lower()]
-    return int(match[1].replace(",", "").replace("_", "")) << power
+    return int(match[1].replace("_", "").replace(",", "")) << power
 
 
 def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = False) -> str:
@@ -94,13 +117,12 @@ def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = Fal
     if not math.isfinite(value):
         return f"{value} {unit}"
     table = {"": 1.0, **BINARY_PREFIXES} if binary else SI_PREFIXES
-    if 0 < abs(value) < 1 and not binary:
+    # Rounding first: 0.9999 s is 1.00 s, not 1000 ms.
+    rounded = abs(round_digits(value, digits))
+    if 0 < rounded < 1 and not binary:
         table = SMALL_PREFIXES
-    fitting = [prefix for prefix, factor in table.items() if round_digits(abs(value) / factor, digits) >= 1]
-    if fitting:
-        prefix = max(fitting, key=lambda name: table[name])
-    else:
-        prefix = min(table, key=lambda name: table[name])
+    fitting = [prefix for prefix, factor in table.items() if round_digits(rounded / factor, digits) >= 1]
+    prefix = max(fitting, key=lambda name: table[name]) if fitting else min(table, key=lambda name: table[name])
     return f"{format_number(value / table[prefix], digits)} {prefix}{unit}"
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from roofline.calculator import Prediction
 from roofline.machine import Machine, make_machine
-from roofline.memory import bill
+from roofline.memory import bill, uses_flash_attention
 from roofline.spec import SpecError
 from roofline.units import format_quantity
 from roofline.weights import weigh
@@ -68,6 +70,8 @@ def _smaller_quant(prediction: Prediction) -> WayOut | None:
 
 
 def _cache_type(prediction: Prediction) -> WayOut | None:
+    if not uses_flash_attention(prediction.machine, prediction.workload):
+        return None  # quantised values need it
     for kind in ("q8_0", "q4_0"):
         if kind not in prediction.machine.runtime.kv_types or prediction.workload.kv_types[0] in ("q8_0", "q4_0"):
             continue
@@ -78,19 +82,22 @@ def _cache_type(prediction: Prediction) -> WayOut | None:
 
 
 def _shorter_context(prediction: Prediction) -> WayOut | None:
-    """The longest context, in steps of the runtime's padding, with which everything fits."""
+    """The longest context, in steps of the runtime's padding, with which everything fits and the tokens are held."""
     machine, workload = prediction.machine, prediction.workload
-    asked = float(workload.context or workload.positions)
+    if workload.context is None:
+        return None  # the context is what the tokens need
     step = machine.runtime.context_padding
-    low, high = 0, int(asked // step)
+    low, high = int(-(-float(np.max(workload.positions)) // step)), workload.context // step
+    if not _fitting(prediction, machine, replace(workload, context=low * step)):
+        return None
     while low < high:  # the bill grows with the context: halve the interval
         middle = (low + high + 1) // 2
         if _fitting(prediction, machine, replace(workload, context=middle * step)):
             low = middle
         else:
             high = middle - 1
-    fits = _fitting(prediction, machine, replace(workload, context=low * step)) if low else None
-    return WayOut("shorter context", f"--ctx {low * step}", *fits) if fits and low * step < asked else None
+    fits = _fitting(prediction, machine, replace(workload, context=low * step))
+    return WayOut("shorter context", f"--ctx {low * step}", *fits) if fits else None
 
 
 def _larger_board(prediction: Prediction) -> WayOut | None:

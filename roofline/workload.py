@@ -45,7 +45,8 @@ class Step:
     @cached_property
     def columns(self) -> Real:
         """Tokens that share one read of the weights [1]."""
-        return self.tokens / self.passes
+        # At least one of each, so that an array may hold points without tokens.
+        return np.maximum(self.tokens, 1.0) / np.maximum(self.passes, 1.0)
 
     @cached_property
     def chunk(self) -> Real:
@@ -80,7 +81,7 @@ def mean_of_ramp(start: Real, slope: Real, n: Real, cap: Real) -> Real:
     # The margin keeps 2.9999999 terms three; a fractional n has no floor.
     ramp = np.where(below >= n, n, np.maximum(np.floor(below + 1e-9), 0.0))
     flat = np.where(np.isfinite(cap), cap, 0.0)
-    mean: Real = (ramp * start + slope * ramp * (ramp + 1) / 2 + (n - ramp) * flat) / n
+    mean: Real = (ramp * start + slope * ramp * (ramp + 1) / 2 + (n - ramp) * flat) / np.maximum(n, 1.0)
     return mean
 
 

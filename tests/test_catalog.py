@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -118,13 +118,17 @@ def test_a_count_of_processors_adds_sockets() -> None:
     assert counted.spec.cpu.fast_cores == filed.spec.cpu.fast_cores == 24
     for model, quant in (("tinyllama-1.1b", "q8_0"), ("mistral-7b", "q4_k_m")):
         for threads in (None, 1, 12, 24, 48):
-            one, two = (roofline.predict(name, model, quant, threads=threads) for name in ("e5-2650v4x2", "2x-e5-2650v4"))
+            one, two = (
+                roofline.predict(name, model, quant, threads=threads) for name in ("e5-2650v4x2", "2x-e5-2650v4")
+            )
             assert same(one, two)
 
 
-@pytest.mark.parametrize("name", ["rtx-3090x0", "0x rtx-3090", "rtx-3090x1000", "x2", "2x", "2x zzzzzz", "rtx-3090x-2", "rtx-3090x1.5"])
+@pytest.mark.parametrize(
+    "name", ["rtx-3090x0", "0x rtx-3090", "rtx-3090x1000", "x2", "2x", "2x zzzzzz", "rtx-3090x-2", "rtx-3090x1.5"]
+)
 def test_a_count_of_nothing_is_refused(name: str) -> None:
-    with pytest.raises(SpecError, match="^--hw: expected"):
+    with pytest.raises(SpecError, match=r"^--hw: expected"):
         catalog.load_hardware(name)
 
 
@@ -148,7 +152,9 @@ def test_the_size_meant_by_default_can_be_named() -> None:
     assert catalog.load_hardware("2x rpi5-4gb").spec.capacity() == 8e9
 
 
-@pytest.mark.parametrize(("name", "sold"), [("rpi5-3gb", "4 GB"), ("rtx-4090-48gb", "24 GB"), ("e5-2650v4-64gb", "none")])
+@pytest.mark.parametrize(
+    ("name", "sold"), [("rpi5-3gb", "4 GB"), ("rtx-4090-48gb", "24 GB"), ("e5-2650v4-64gb", "none")]
+)
 def test_a_size_that_is_not_sold(name: str, sold: str) -> None:
     with pytest.raises(SpecError, match=rf"memory\.options: expected one of .*{sold}.*, found '\d+ GB'") as caught:
         catalog.load_hardware(name)
@@ -227,7 +233,7 @@ def test_a_directory_that_is_not_there_is_passed_by(value: str, monkeypatch: pyt
 @pytest.mark.parametrize("aliases", ["5", '"rpi9"', "[5]", "{ x = 1 }"])
 def test_aliases_of_a_wrong_kind_are_no_names(aliases: str, own: Path) -> None:
     (own / "hardware" / "odd.toml").write_text(f"aliases = {aliases}\n{DEVICE}")
-    with pytest.raises(SpecError, match="^--hw: expected a hardware id"):
+    with pytest.raises(SpecError, match=r"^--hw: expected a hardware id"):
         catalog.load_hardware("rpi9")
 
 
@@ -250,7 +256,7 @@ def test_a_path_with_a_count(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("load", [catalog.load_hardware, catalog.load_model, catalog.load_runtime])
-def test_a_path_that_leads_nowhere_is_one_printable_line(load: "type[object]", tmp_path: Path) -> None:
+def test_a_path_that_leads_nowhere_is_one_printable_line(load: Callable[[str], object], tmp_path: Path) -> None:
     for name in ("missing.toml", "a\x1b[31mb.toml", "a\nb.toml", "a\0b.toml", "."):
         with pytest.raises(SpecError, match="expected a readable TOML file") as caught:
             load(f"{tmp_path}/{name}")
@@ -262,8 +268,15 @@ def test_a_path_that_leads_nowhere_is_one_printable_line(load: "type[object]", t
 
 def test_lists_and_predictions_have_the_words_of_the_command_line() -> None:
     assert set(roofline.__all__) == {"predict", "list_hardware", "list_models", "list_runtimes"}
-    result = roofline.predict(hw="rpi5", model="mistral-7b", quant="q4_0", prompt=100, gen=10, depth=5, batch=2, kv="f16")
-    assert (result.workload.prompt, result.workload.gen, result.workload.depth, result.workload.batch) == (100, 10, 5, 2)
+    result = roofline.predict(
+        hw="rpi5", model="mistral-7b", quant="q4_0", prompt=100, gen=10, depth=5, batch=2, kv="f16"
+    )
+    assert (result.workload.prompt, result.workload.gen, result.workload.depth, result.workload.batch) == (
+        100,
+        10,
+        5,
+        2,
+    )
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = roofline.nothing
 

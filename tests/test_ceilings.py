@@ -88,5 +88,5 @@ def test_an_operator_that_does_nothing_takes_no_time(sharpness: float) -> None:
 def test_arrays_are_their_elements(pairs: list[tuple[float, float]], sharpness: float) -> None:
     compute, memory = np.array(pairs).T
     times, shares = overlap(compute, memory, sharpness), memory_share(compute, memory, sharpness)
-    assert np.allclose(times, [overlap(c, m, sharpness) for c, m in pairs], rtol=1e-12)
-    assert np.allclose(shares, [memory_share(c, m, sharpness) for c, m in pairs], rtol=1e-12)
+    assert np.allclose(times, np.array([overlap(c, m, sharpness) for c, m in pairs]), rtol=1e-12)
+    assert np.allclose(shares, np.array([memory_share(c, m, sharpness) for c, m in pairs]), rtol=1e-12)

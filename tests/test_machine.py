@@ -35,7 +35,9 @@ def test_the_fast_cores_of_all_sockets_work_by_default() -> None:
 )
 def test_no_more_threads_than_the_device_has(changes: dict[str, Any], limit: int) -> None:
     assert machine(CPU, threads=limit, device=changes).threads == limit
-    with pytest.raises(SpecError, match=rf"^--threads: expected at most {limit}, the threads of Box, found {limit + 1}$"):
+    with pytest.raises(
+        SpecError, match=rf"^--threads: expected at most {limit}, the threads of Box, found {limit + 1}$"
+    ):
         machine(CPU, threads=limit + 1, device=changes)
 
 
@@ -107,10 +109,18 @@ def test_a_second_socket_adds_what_the_engine_makes_of_it() -> None:
 @pytest.mark.parametrize(
     ("identity", "name"),
     [
-        ("h100-sxm", "hbm"), ("rtx-4090", "gddr"), ("m2-ultra-76", "apple"), ("rpi5", "board"), ("agx-orin-64", "unified"),
-        ("dgx-spark", "unified"), ("strix-halo", "unified"), ("tr-7995wx", "server"), ("ryzen-7950x", "desktop"), ("radeon-780m", "laptop"),
+        ("h100-sxm", "hbm"),
+        ("rtx-4090", "gddr"),
+        ("m2-ultra-76", "apple"),
+        ("rpi5", "board"),
+        ("agx-orin-64", "unified"),
+        ("dgx-spark", "unified"),
+        ("strix-halo", "unified"),
+        ("tr-7995wx", "server"),
+        ("ryzen-7950x", "desktop"),
+        ("radeon-780m", "laptop"),
     ],
-)  # fmt: skip
+)
 def test_memory_classes(identity: str, name: str) -> None:
     assert catalog.load_hardware(identity).spec.memory_class == name
 
@@ -222,7 +232,9 @@ def test_barriers_grow_with_threads(identity: str) -> None:
 
 def bandwidths(hw: str, **overrides: str) -> tuple[float, float]:
     """(theoretical, sustained) bandwidth with `memory__bandwidth="…"` standing for memory.bandwidth."""
-    found, _ = api.load_machine(hw, "llama.cpp", None, None, {key.replace("__", "."): text for key, text in overrides.items()})
+    found, _ = api.load_machine(
+        hw, "llama.cpp", None, None, {key.replace("__", "."): text for key, text in overrides.items()}
+    )
     return found.theoretical_bandwidth, found.sustained_bandwidth
 
 
@@ -250,7 +262,9 @@ def test_a_measured_bandwidth_can_be_given() -> None:
     entry = catalog.load_hardware("e5-2650v4", (("memory.sustained.cpu", "50 GB/s"),))
     assert entry.spec.memory.sustained["cpu"].value == pytest.approx(50e9)
     assert entry.spec.memory.sustained["cpu"].basis == "override"
-    both = catalog.load_hardware("e5-2650v4", (("memory.transfer_rate", "3200 MT/s"), ("memory.sustained.cpu", "50 GB/s")))
+    both = catalog.load_hardware(
+        "e5-2650v4", (("memory.transfer_rate", "3200 MT/s"), ("memory.sustained.cpu", "50 GB/s"))
+    )
     assert both.spec.memory.sustained["cpu"].value == pytest.approx(50e9), "a figure that is given is not scaled"
 
 
@@ -258,7 +272,10 @@ def test_an_override_is_marked_and_leaves_the_catalog_alone() -> None:
     changed = catalog.load_hardware("rtx-4090", (("memory.bandwidth", "2 TB/s"), ("gpu.peak.int8", "1 PFLOP/s")))
     figures = changed.spec.figures()
     assert figures["memory.bandwidth"].value == pytest.approx(2e12)
-    assert [path for path, figure in figures.items() if figure.basis == "override"] == ["memory.bandwidth", "gpu.peak.int8"]
+    assert [path for path, figure in figures.items() if figure.basis == "override"] == [
+        "memory.bandwidth",
+        "gpu.peak.int8",
+    ]
     assert catalog.load_hardware("rtx-4090").spec.figures()["memory.bandwidth"].value == pytest.approx(1008e9)
 
 

@@ -91,12 +91,19 @@ def test_the_device_of_this_page_is_valid(tmp_path: Path) -> None:
         ("cores = 4", 'cores = "4"', ["cpu.clusters.0.cores", "integer", "'4'"]),
         ("cores = 4", "cores = 99999999999", ["cpu.clusters.0.cores", "less than or equal to", "99999999999"]),
         ('source = "sheet" }\ncapacity', 'source = "gone" }\ncapacity', ["sources", "'gone'", "found none"]),
-        ('title = "a datasheet"', 'title = "a datasheet"\n[sources.idle]\ntitle = "x"', ["sources", "'idle'", "unused"]),
+        (
+            'title = "a datasheet"',
+            'title = "a datasheet"\n[sources.idle]\ntitle = "x"',
+            ["sources", "'idle'", "unused"],
+        ),
         ('title = "a datasheet"', "", ["sources.sheet.title", "expected a value", "found none"]),
-        ("[memory]", "[memory]\nchannels = 2\nchannel_bits = 64\ntransfer_rate = '5000 MT/s'",
-         ["memory", "bandwidth", "80.0 GB/s", "2 × 64 bit × 5000 MT/s", "40 GB/s"]),
+        (
+            "[memory]",
+            "[memory]\nchannels = 2\nchannel_bits = 64\ntransfer_rate = '5000 MT/s'",
+            ["memory", "bandwidth", "80.0 GB/s", "2 × 64 bit × 5000 MT/s", "40 GB/s"],
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_bad_field_is_named(old: str, new: str, words: list[str], tmp_path: Path) -> None:
     assert old in DEVICE
     message = refusal(tmp_path, DEVICE.replace(old, new, 1))
@@ -134,12 +141,26 @@ def test_a_truncated_file_is_a_device_or_one_line(length: int, tmp_path: Path) -
         (DEVICE.replace("cores = 4", "cores = " + "9" * 5000), ["expected", "found"]),
         (DEVICE.replace("cores = 4", "cores = 0x" + "f" * 5000), ["cores", "expected", "found"]),
         (DEVICE.replace('"40 GB/s"', "0x" + "f" * 5000), ["expected", "found"]),
-        (DEVICE.replace('"40 GB/s"', '"' + "9" * 5000 + ' GB/s"'), ["memory.bandwidth", "finite", "found"]),
+        (
+            DEVICE.replace('"40 GB/s"', '"' + "9" * 5000 + ' GB/s"'),
+            ["memory.bandwidth", "expected a quantity", "found"],
+        ),
         ("x = " + "[" * 100_000, ["TOML", "found"]),
         ("a" + ".a" * 3_000 + " = 1\n" + DEVICE, ["expected", "found"]),
     ],
-    ids=["utf-16", "nul", "twice", "huge name", "huge int", "huge hex", "huge quantity", "long quantity", "nested", "dotted"],
-)  # fmt: skip
+    ids=[
+        "utf-16",
+        "nul",
+        "twice",
+        "huge name",
+        "huge int",
+        "huge hex",
+        "huge quantity",
+        "long quantity",
+        "nested",
+        "dotted",
+    ],
+)
 def test_hostile_text_is_refused_in_one_short_line(text: str | bytes, words: list[str], tmp_path: Path) -> None:
     message = refusal(tmp_path, text)
     for word in words:
@@ -168,13 +189,17 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "huge.toml"
     with path.open("wb") as file:
         file.truncate(10**12)  # sparse: takes no space, but reading it would take a terabyte of memory
-    with pytest.raises(SpecError, match=r"huge\.toml: expected a specification of at most 1,000,000 bytes, found a larger"):
+    with pytest.raises(
+        SpecError, match=r"huge\.toml: expected a specification of at most 1,000,000 bytes, found a larger"
+    ):
         read_toml(path)
 
 
 @pytest.mark.parametrize("name", ["missing.toml", "."])
 def test_a_file_that_cannot_be_read_is_named(name: str, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="expected a readable TOML file, found: (No such file|Is a directory)") as caught:
+    with pytest.raises(
+        SpecError, match=r"expected a readable TOML file, found: (No such file|Is a directory)"
+    ) as caught:
         read_toml(tmp_path / name)
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
 
@@ -210,7 +235,7 @@ def test_a_bare_quantity_is_a_figure(data: Any) -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0, -1, "nan", "inf", "-inf", "", None, []])
 def test_a_plain_number_is_positive_and_finite(value: Any) -> None:
-    with pytest.raises(ValueError, match="value|found|expected"):
+    with pytest.raises(ValueError, match=r"value|found|expected"):
         Number.model_validate({"value": value})
 
 

@@ -116,7 +116,9 @@ def test_counts_are_binary_as_in_context_lengths(text: str | int, value: int) ->
     assert count(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1.5", "4g", "4kk", "four", "1e3", "4 096", "9" * 5000], ids=lambda text: text[:6])
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1.5", "4g", "4kk", "four", "1e3", "4 096", "9" * 5000], ids=lambda text: text[:6]
+)
 def test_what_is_no_count_is_refused(text: str) -> None:
     with pytest.raises(UnitError, match="expected a whole number"):
         count(text)
@@ -144,7 +146,8 @@ def test_quantities_as_people_write_them(value: float, unit: str, binary: bool, 
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "text"), [(1234.5, 3, "1234"), (2.5, 3, "2.50"), (9.999, 3, "10.0"), (0, 3, "0"), (0.00123, 2, "0.0012")]
+    ("value", "digits", "text"),
+    [(1234.5, 3, "1234"), (2.5, 3, "2.50"), (9.999, 3, "10.0"), (0, 3, "0"), (0.00123, 2, "0.0012")],
 )
 def test_numbers_never_have_an_exponent(value: float, digits: int, text: str) -> None:
     assert format_number(value, digits) == text
@@ -176,6 +179,10 @@ def test_rounding_keeps_the_digits_asked_for(value: float, digits: int) -> None:
     assert round_digits(value, digits) == pytest.approx(value, rel=0.5001 * 10.0 ** (1 - digits))
 
 
-@given(st.sampled_from(sorted(SI)), st.floats(min_value=0.001, max_value=999), st.sampled_from(["B", "FLOP/s", "Hz", "T/s"]))
+@given(
+    st.sampled_from(sorted(SI)),
+    st.floats(min_value=0.001, max_value=999),
+    st.sampled_from(["B", "FLOP/s", "Hz", "T/s"]),
+)
 def test_a_prefix_multiplies_whatever_the_unit(prefix: str, number: float, unit: str) -> None:
     assert parse(f"{number} {prefix}{unit}", unit) == pytest.approx(number * SI[prefix], rel=1e-15)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from operator import getitem
 from types import MappingProxyType
 from typing import Any, Final, get_args
 
@@ -114,6 +115,17 @@ def reading(rows: Iterable[Observation | Skipped]) -> Reading:
     return Reading(tuple(good), tuple(bad))
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user says about a file: it holds where the file says nothing, or not enough. runtime: of all rows."""
+
+    hardware: str | None = None
+    model: str | None = None
+    quant: str | None = None
+    backend: str | None = None
+    runtime: str = "llama.cpp"
+
+
 def _problem(expected: str, found: object) -> SpecError:
     return SpecError(f"expected {expected}, found {shown(found)}")
 
@@ -213,24 +225,15 @@ class _Column(dict[str, Any]):
 
 
 class Checker:
-    """Texts of one row to an Observation, or the reason why not.
+    """Texts of one row to an Observation, or the reason why not; what is given stands in where a row leaves a blank."""
 
-    hardware, model and quant stand in where a row leaves its own blank.
-    """
-
-    def __init__(
-        self,
-        hardware: str | None = None,
-        model: str | None = None,
-        quant: str | None = None,
-        names: Names | None = None,
-    ) -> None:
+    def __init__(self, given: Given = Given(), names: Names | None = None) -> None:
         names = names or Names()
         parsers: dict[str, Callable[[str], Any]] = {
             "id": _name,
-            "hardware": _named(names.hardware, hardware, "--hw"),
-            "model": _named(names.model, model, "--model"),
-            "quant": _named(names.quant, quant, "--quant"),
+            "hardware": _named(names.hardware, given.hardware, "--hw"),
+            "model": _named(names.model, given.model, "--model"),
+            "quant": _named(names.quant, given.quant, "--quant"),
             "host": lambda text: names.hardware(text)[0] if text else "",
             "phase": phase,
             "backend": backend,
@@ -250,18 +253,26 @@ class Checker:
         self, cells: Sequence[str], row: int, extra: Mapping[str, str] = NOTHING, default_id: str = ""
     ) -> Observation | Skipped:
         """The observation in `cells` (texts in the order of ORDER), or a Skipped that names row and column."""
-        values: list[Any] = []
         try:
-            for column, cell in zip(self._columns, cells, strict=True):
-                values.append(column[cell])
-        except SpecError as error:
-            name = _name(cells[0]) or default_id or f"row-{row}"
-            return Skipped(name, row, f"row {row}, {ORDER[len(values)]}: {error}")
+            values: list[Any] = list(map(getitem, self._columns, cells))
+        except SpecError:
+            return Skipped(_name(cells[0]) or default_id or f"row-{row}", row, self._reason(cells, row))
         values[0] = values[0] or default_id or f"row-{row}"
         hardware, several = values[1]
         values[1] = hardware
         values[_COUNT] = values[_COUNT] or several
-        return Observation(*values, extra)
+        values.append(extra)
+        return Observation(*values)
+
+    def _reason(self, cells: Sequence[str], row: int) -> str:
+        """Every problem of a row that has one, by column."""
+        problems = []
+        for name, column, cell in zip(ORDER, self._columns, cells, strict=True):
+            try:
+                column[cell]
+            except SpecError as error:
+                problems.append(f"{name}: {error}")
+        return f"row {row}, " + "; ".join(problems)
 
     def check_fields(
         self, fields: Mapping[str, str], row: int, extra: Mapping[str, str] = NOTHING, default_id: str = ""

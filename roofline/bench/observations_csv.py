@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 
 from roofline.bench.names import Names
-from roofline.bench.observation import NOTHING, ORDER, Checker, Observation, Reading, Skipped, reading
+from roofline.bench.observation import NOTHING, ORDER, Checker, Given, Observation, Reading, Skipped, reading
 from roofline.bench.text import clean, shown
 from roofline.spec import SpecError
 
@@ -16,32 +16,21 @@ NEEDED = ("hardware", "model", "quant", "phase", "tok_s")
 MOST_COLUMNS = 500
 
 
-def read_observations(
-    text: str,
-    *,
-    hardware: str | None = None,
-    model: str | None = None,
-    quant: str | None = None,
-    source: str = "observations",
-) -> Reading:
-    """The rows of an observations CSV; hardware, model and quant stand in for blanks. source: named in messages."""
-    lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
-    return reading(rows(lines, hardware=hardware, model=model, quant=quant, source=source))
+def read_observations(text: str, given: Given = Given(), name: str = "observations") -> Reading:  # noqa: B008 - frozen
+    """The rows of an observations CSV; what is given stands in for blanks. name: of the source, in messages."""
+    return reading(rows(io.StringIO(text.removeprefix("\ufeff"), newline=""), given, name))
 
 
 def rows(
     lines: Iterable[str],
-    *,
-    hardware: str | None = None,
-    model: str | None = None,
-    quant: str | None = None,
+    given: Given = Given(),  # noqa: B008 - frozen
     source: str = "observations",
     names: Names | None = None,
 ) -> Iterator[Observation | Skipped]:
     """One item a row, as they are read. SpecError when the header lacks a needed column."""
     reader = csv.reader(lines)
-    header = _header(reader, source, {"hardware": hardware, "model": model, "quant": quant})
-    checker = Checker(hardware, model, quant, names)
+    header = _header(reader, source, given)
+    checker = Checker(given, names)
     # A column that the file lacks reads the blank cell that every row gets at its end.
     places = [header.index(name) if name in header else -1 for name in ORDER]
     others = [(name, at) for at, name in enumerate(header) if name and name not in ORDER]
@@ -78,14 +67,14 @@ def _unreadable(row: int, first: int, last: int, error: csv.Error) -> str:
     return f"row {row}, {where}: expected a CSV row, found {error} (an unclosed quote?)"
 
 
-def _header(reader: Iterator[list[str]], source: str, given: Mapping[str, str | None]) -> list[str]:
+def _header(reader: Iterator[list[str]], source: str, given: Given) -> list[str]:
     """The names of the columns in lower case."""
     try:
         cells = next((cells for cells in reader if any(cells)), [])
     except csv.Error as error:
         raise SpecError(f"{source}: expected a row of column names, found {error}") from None
     header = [clean(cell, 100).lower() for cell in cells]
-    missing = [name for name in NEEDED if name not in header and not given.get(name)]
+    missing = [name for name in NEEDED if name not in header and not getattr(given, name, None)]
     if missing:
         found = shown(", ".join(header), 200) if header else "an empty file"
         raise SpecError(

@@ -101,7 +101,10 @@ class Design:
         return np.array([case.measured for case in self.cases])
 
     def _add_operators(self, operators: list[tuple[int, OperatorCost]]) -> None:
-        rates, halves, streams, activations = [], [], [], []
+        rates: list[list[int]] = []
+        halves: list[int] = []
+        streams: list[list[int]] = []
+        activations: list[list[int]] = []
         bases, peaks, columns, losses, sharpness, is_kernel = [], [], [], [], [], []
         for row, cost in operators:
             machine, use = self.cases[row].machine, cost.use
@@ -179,14 +182,16 @@ class Design:
     def seconds(self, logs: Floats) -> Floats:
         """Predicted duration of every case [s] for constants with the given logarithms."""
         values = np.exp(logs)
-        limit = socket_limit(self.shares.of(logs), self.bandwidth, self.sockets, values[self.gain_index])
+        limit = socket_limit(
+            np.minimum(self.shares.of(logs), 1.0), self.bandwidth, self.sockets, values[self.gain_index]
+        )
         with np.errstate(divide="ignore"):
             joint = joint_limit(self.cores.of(logs) * self.cycles, limit)
         sustained = np.asarray(np.where(np.isfinite(self.cycles), joint, limit))[self.row]
         share = thread_share(self.threads, values[self.loss_index][self.row])
         rate = np.minimum(self.base * share * self.rates.of(logs), self.peak)
         compute = self.flops / rate * saturation(self.columns, values[self.halves])
-        memory = self.streamed / (self.streams.of(logs) * sustained) + self.moved / (
+        memory = self.streamed / (np.minimum(self.streams.of(logs), 1.0) * sustained) + self.moved / (
             self.activations.of(logs) * sustained
         )
         roof = np.empty_like(compute)
