@@ -93,7 +93,7 @@ def _numbers(name: str, value: Real, least: float) -> Real:
 
 def _whole(name: str, value: int) -> int:
     """`value` as a whole number from 1 to MOST."""
-    if not isinstance(value, int) or not 1 <= value <= MOST:
+    if not 1 <= value <= MOST:
         raise SpecError(f"--{name}: expected a whole number from 1 to {MOST:g}, found {short(value)}")
     return value
 

@@ -93,14 +93,14 @@ def _assignments(overrides: Sequence[str]) -> dict[str, str]:
 
 
 def larger_devices(prediction: Prediction) -> list[tuple[str, Machine]]:
-    """Every device of the catalog that runs the same backend with a fixed memory, as machines."""
+    """Every device of the catalog that has a fixed memory, under its usual backend, as machines."""
     machine = prediction.machine
     found = []
     for identity in catalog.files("hardware"):
         try:
             hardware = catalog.load_hardware(identity).spec
-            if machine.backend in hardware.backends and hardware.memory.capacity:
-                found.append((identity, make_machine(hardware, machine.runtime, machine.backend, None)))
+            if hardware.memory.capacity:
+                found.append((identity, make_machine(hardware, machine.runtime, None, None)))
         except SpecError:
             continue  # a broken file of the user's is no way out
     return found

@@ -220,7 +220,7 @@ def test_the_kernels_behind_the_numbers_are_listed() -> None:
         assert f"cuda.kernel {label}" in names
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.sampled_from(["rpi5", "rtx-4090", "m2-ultra-76", "tr-7995wx"]),
     st.sampled_from(["tinyllama-1.1b", "gemma-3-4b", "deepseek-v2-lite"]),

@@ -14,7 +14,7 @@ from roofline.calculator import Prediction
 from roofline.memory import bill, compute_buffer_bytes, kv_cache_bytes, padded_context
 from roofline.points import larger_devices
 from roofline.spec import SpecError
-from roofline.ways_out import WayOut, ways_out
+from roofline.ways_out import QUANTS, WayOut, ways_out
 from roofline.weights import weigh
 from roofline.workload import Workload
 from tests.small import CPU, GPU, machine, model
@@ -159,15 +159,15 @@ def test_more_tokens_never_need_less(depth: int, more: int, batch: int) -> None:
 
 def carried_out(asked: dict[str, Any], way: WayOut) -> Prediction:
     """The prediction after the change that a way out proposes, as a user would type it."""
-    changed = dict(asked)
-    option, _, value = way.option.partition(" ")
-    if option == "--set":
-        field, _, text = value.partition("=")
-        changed["set"] = {field: text}
-    elif option == "--ctx":
-        changed["context"] = int(value)
-    else:
-        changed[{"--quant": "quant", "--kv": "kv", "--hw": "hw"}[option]] = value
+    changed, typed = dict(asked), way.option.split()
+    for option, value in zip(typed[::2], typed[1::2], strict=True):
+        if option == "--set":
+            field, _, text = value.partition("=")
+            changed["set"] = {field: text}
+        elif option == "--ctx":
+            changed["context"] = int(value)
+        else:
+            changed[{"--quant": "quant", "--kv": "kv", "--hw": "hw", "--backend": "backend"}[option]] = value
     return roofline.predict(**changed)
 
 
@@ -196,7 +196,7 @@ def test_every_way_out_can_be_gone(asked: dict[str, Any]) -> None:
         assert after.memory.fits is True, way
         assert float(after.memory.total) == pytest.approx(way.total_bytes)
         assert after.memory.usable == pytest.approx(way.capacity_bytes)
-        assert re.fullmatch(r"[^\n]+: --\w+ \S+ \(.* of .* usable\)", str(way))
+        assert re.fullmatch(r"[^\n]+: --\w+ [^()]+ \(.* of .* usable\)", str(way))
         if way.option.startswith("--ctx"):
             assert int(way.option.split()[1]) >= result.workload.positions, "the tokens still have to be held"
 
@@ -205,9 +205,10 @@ def test_the_smallest_change_of_each_kind_is_named() -> None:
     result = roofline.predict("rpi5-4gb", "mistral-7b", "q4_0")
     options = {way.kind: way.option for way in ways_out(result, larger_devices(result))}
     assert options["the same device with more memory"] == "--set memory.capacity=8GB"
-    assert options["smaller quantisation"] == "--quant q3_k_m"
-    # One quant up the list does not fit.
-    assert roofline.predict("rpi5-4gb", "mistral-7b", "q4_k_m").memory.fits is False
+    # The next larger one of the list does not fit: it is the least change.
+    quant = options["smaller quantisation"].removeprefix("--quant ")
+    assert roofline.predict("rpi5-4gb", "mistral-7b", quant).memory.fits is True
+    assert roofline.predict("rpi5-4gb", "mistral-7b", QUANTS[QUANTS.index(quant) - 1]).memory.fits is False
 
 
 def test_what_fits_needs_no_way_out_and_a_giant_has_none_on_a_small_board() -> None:

@@ -20,17 +20,17 @@ from roofline.spec import SpecError
 Unit = Literal["cpu", "gpu"]
 
 # Words that makers print or leave out at will.
-_NOISE = frozenset(
-    """nvidia geforce tesla quadro amd radeon instinct intel apple qualcomm aws gcp google ampere graphics gpu cpu core cores
-    processor with w r tm c generation gen gb memory series edition blackwell hbm hbm2 hbm2e hbm3 hbm3e model rev super8 the of
+_NOISE_TEXT = """
+    nvidia geforce tesla quadro amd radeon instinct intel apple qualcomm aws gcp google ampere graphics gpu cpu core cores
+    processor with w r tm c generation gen gb memory series edition blackwell hbm hbm2 hbm2e hbm3 hbm3e model rev the of
     one ryzen epyc xeon platinum gold silver threadripper rtx rx arc board family 0 cuda vulkan device
-    13th 12th 11th 10th 14th""".split()
-)
+    14th 13th 12th 11th 10th"""
+_NOISE = frozenset(_NOISE_TEXT.split())
 # Words that make another device of the same number: a text that has one fits no name without it.
-_VARIANTS = frozenset(
-    """ti super laptop mobile max q pro ultra xt xtx xtw gre d m sxm pcie nvl ada server workstation nano plus hx ks kf
-    k f h u hs g7 lite mini""".split()
-)
+_VARIANT_TEXT = """
+    ti super laptop mobile max q pro ultra xt xtx xtw gre d m sxm pcie nvl ada server workstation nano plus hx ks kf k f h
+    u hs g7 lite mini"""
+_VARIANTS = frozenset(_VARIANT_TEXT.split())
 _REWRITES = (
     (re.compile(r"\((?:r|tm|c)\)", re.I), " "),
     (re.compile(r"@\s*[\d.]+\s*ghz", re.I), " "),
@@ -63,7 +63,8 @@ def hardware_id(text: str, unit: Unit = "gpu") -> str:
 
 def _question(text: str, near: tuple[str, ...]) -> str:
     if near:
-        return f"hardware: expected one device of the catalog, found {shown(text)}, which may be {', '.join(near)}; give --hw"
+        may_be = ", ".join(near)
+        return f"hardware: expected one device of the catalog, found {shown(text)}, which may be {may_be}; give --hw"
     return f"hardware: expected a device of the catalog, found {shown(text)}; give --hw"
 
 
@@ -109,13 +110,13 @@ def _words(text: str) -> frozenset[str]:
 
 
 def _names_something(form: frozenset[str]) -> bool:
-    """ "5", "max" or "320" alone could be anything; "5 320" is a processor."""
+    """Whether a form tells devices apart: 5, 320 or max alone could be anything; "5 320" is a processor."""
     return len(form) > 1 or any(not _CAPACITY.match(word) and word not in _VARIANTS for word in form)
 
 
 @lru_cache(maxsize=4)
-def _devices(roots: tuple[Path, ...]) -> tuple[_Device, ...]:
-    """Every device of the catalog with its spellings."""
+def _devices(_roots: tuple[Path, ...]) -> tuple[_Device, ...]:
+    """Every device of the catalog with its spellings; the directories only tell when to read it again."""
     devices = []
     for identity, table in tables("hardware").items():
         name, backends = str(table.get("name", identity)), table.get("backends", [])
@@ -130,7 +131,7 @@ def _devices(roots: tuple[Path, ...]) -> tuple[_Device, ...]:
 
 
 def hardware_and_count(text: str, unit: Unit = "gpu") -> tuple[str, int]:
-    """(id, how many) of a list of equal devices as llama-bench joins them ('A, A' or 'A/A'); SpecError for mixed ones."""
+    """(id, how many) of equal devices as llama-bench joins them ('A, A' or 'A/A'); SpecError for mixed ones."""
     text = re.split(r",\s*compute capability", text)[0]
     parts = [part.strip() for part in re.split(r"\s*(?:(?<!\bw)/|,)\s*|\s\+\s", text) if part.strip()] or [text]
     found = {part: hardware_id(part, unit) for part in dict.fromkeys(parts)}

@@ -57,7 +57,7 @@ def _rows(text: str, namer: Namer) -> Iterator[Observation | Skipped]:
         elif not cells:
             header = header if not line.strip() else []
             log.read(line)
-            settings |= {name: value for name, value in _SETTINGS.findall(line[:1000])}
+            settings |= dict(_SETTINGS.findall(line[:1000]))
         elif header and not _RULE.match(line):
             row += 1
             if len(cells) != len(header):

@@ -103,7 +103,7 @@ def parameters(text: str) -> float | None:
 
 
 def model_id(model_type: str, count: float | None = None, file: str = "") -> str:
-    """The catalog id of a model by its file name, else by family and number of parameters; SpecError asks for --model."""
+    """The catalog id by file name, else by family and number of parameters; SpecError asks for --model."""
     roots = tuple(catalog.directories("models"))
     answer = _model_id(model_type[:200], count, _stem(file), roots)
     if isinstance(answer, str):
@@ -171,7 +171,7 @@ def _shape(model: Model) -> tuple[object, ...]:
 
 
 @lru_cache(maxsize=4)
-def _models(roots: tuple[Path, ...]) -> dict[str, Model]:
+def _models(_roots: tuple[Path, ...]) -> dict[str, Model]:
     found = {}
     for identity in tables("models"):
         try:
@@ -182,7 +182,7 @@ def _models(roots: tuple[Path, ...]) -> dict[str, Model]:
 
 
 @lru_cache(maxsize=4)
-def _spellings(roots: tuple[Path, ...]) -> dict[str, str]:
+def _spellings(_roots: tuple[Path, ...]) -> dict[str, str]:
     """Every id and alias in its normal form, longest first."""
     pairs = {
         catalog.normalise(spelling): identity

@@ -39,7 +39,7 @@ def tables(room: Room) -> dict[str, dict[str, Any]]:
 
 
 @lru_cache(maxsize=4096)
-def _table(path: Path, modified: int) -> dict[str, Any]:
+def _table(path: Path, _modified: int) -> dict[str, Any]:
     return read_toml(path)
 
 

@@ -29,7 +29,10 @@ _READERS: dict[str, Callable[[str, Given, str], Reading]] = {
 }
 #: What detect() answers.
 KINDS = ("observations", *_READERS)
-_FORMATS = "an observations CSV, llama-bench json, jsonl, csv, md or sql, llama-batched-bench, server timings or printed timings"
+_FORMATS = (
+    "an observations CSV, llama-bench json, jsonl, csv, md or sql, llama-batched-bench, "
+    "llama-server timings or printed timings"
+)
 
 
 def detect(text: str) -> str:
@@ -40,6 +43,13 @@ def detect(text: str) -> str:
 def _detect(text: str, source: str) -> str:
     text = text.removeprefix("\ufeff")
     lines = text.splitlines()
+    # A header decides before the rows, whose notes may hold anything.
+    for line in lines[:100]:
+        names = {cell.strip().strip('"').lower() for cell in line[:20_000].split(",")}
+        if {"n_prompt", "n_gen"} <= names and "INSERT" not in line:
+            return "bench-csv"
+        if "tok_s" in names or len(names & {"hardware", "model", "quant", "phase"}) >= 2:
+            return "observations"
     if re.search(r"^\s*INSERT\s+INTO\b", text, re.M | re.I):
         return "sql"
     if re.search(r"^[ \t]*(?:data:[ \t]*)?(?:\[\s*)?\{\s*\"", text, re.M):
@@ -48,12 +58,6 @@ def _detect(text: str, source: str) -> str:
         return "markdown"
     if re.search(r"eval time\s*=\s*[\d.]+\s*ms", text):
         return "timings"
-    for line in lines[:1000]:
-        names = {cell.strip().strip('"').lower() for cell in line[:20_000].split(",")}
-        if {"n_prompt", "n_gen"} <= names:
-            return "bench-csv"
-        if names & {"tok_s"} or len(names & {"hardware", "model", "quant", "phase"}) >= 2:
-            return "observations"
     if not text.strip():
         raise SpecError(f"{source}: expected {_FORMATS}, found nothing")
     first = next(line for line in lines if line.strip())

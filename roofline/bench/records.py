@@ -35,7 +35,7 @@ def from_record(record: Mapping[str, object], row: int, namer: Namer) -> Observa
     if prompt and gen:
         return namer.skip(
             row,
-            f"n_prompt, n_gen: expected one phase, found a combined test of {prompt:g} prompt and {gen:g} generated tokens",
+            f"n_prompt, n_gen: expected one phase, found a combined test of {prompt:g} and {gen:g} tokens",
         )
     if not prompt and not gen:
         return namer.skip(row, f"n_prompt, n_gen: expected tokens of one phase, found {fields['n_prompt']!r:.40} and "
