@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from roofline import catalog
 from roofline.calculator import Prediction
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from roofline.readers import GgufFile
 
 DEFAULT_RUNTIME = "llama.cpp"
+#: A number or an array of numbers.
+Numbers: TypeAlias = float | NDArray[np.floating[Any]] | NDArray[np.integer[Any]]
 MOST = 1e9  # tokens or sequences; beyond any machine
 
 
@@ -34,10 +37,10 @@ def predict(
     *,
     runtime: str = DEFAULT_RUNTIME,
     backend: str | None = None,
-    prompt: Real = 512,
-    gen: Real = 128,
-    depth: Real = 0,
-    batch: Real = 1,
+    prompt: Numbers = 512,
+    gen: Numbers = 128,
+    depth: Numbers = 0,
+    batch: Numbers = 1,
     kv: str = "f16",
     context: int | None = None,
     ubatch: int | None = None,
@@ -78,7 +81,7 @@ def predict(
     return replace(calculate(weights_entry.spec, weights, machine, workload), names=names)
 
 
-def _numbers(name: str, value: Real, least: float) -> Real:
+def _numbers(name: str, value: Numbers, least: float) -> Real:
     """`value` as floats; SpecError for anything below `least` or not finite."""
     if isinstance(value, (int, float)) and least <= value <= MOST:
         return float(value)
@@ -126,10 +129,17 @@ def kv_pair(text: str) -> tuple[str, str]:
 
 def load_weights(model: str, quant: str | None) -> tuple[catalog.Entry[Model], Weights]:
     """A model and its stored form: a recipe's types for a shape, the tensor table of a GGUF file."""
-    if model.endswith((".gguf", ".json")) or (Path(model).is_file() and not model.endswith(".toml")):
+    if model.endswith((".gguf", ".json")) or (_is_file(model) and not model.endswith(".toml")):
         return _load_file(Path(model), quant)
     entry = catalog.load_model(model)
     return entry, _weigh_entry(str(entry.path), entry.spec.native_quant if quant is None else quant)
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # too long for a file, or with a NUL
+        return False
 
 
 @lru_cache(maxsize=512)

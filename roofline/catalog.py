@@ -93,6 +93,7 @@ def resolve(room: Room, name: str) -> tuple[str, Path]:
     raise SpecError(f"{_option(room)}: expected {_article(room)}, found {units.short(name)}; {suggestion(name, known)}")
 
 
+@lru_cache(maxsize=1024)
 def _aliases(path: Path) -> list[str]:
     try:
         listed = read_toml(path).get("aliases", [])
@@ -130,7 +131,7 @@ def _is_file(name: str) -> bool:
 
 # -- hardware ---------------------------------------------------------------------------------------------------------
 
-_COUNT = (re.compile(r"^(\d{1,3})\s*x[\s-]+(.+)$", re.I), re.compile(r"^(.+?)\s*x\s*(\d{1,3})$", re.I))
+_COUNT = (re.compile(r"^(\d{1,3})\s*x[\s-]*(.+)$", re.I), re.compile(r"^(.+?)\s*x\s*(\d{1,3})$", re.I))
 _SIZE = re.compile(r"^(.+?)[-@: ](\d+(?:\.\d+)?)\s*gb$", re.I)
 
 
@@ -176,7 +177,7 @@ def with_capacity(entry: Entry[Hardware], size: str, overrides: tuple[tuple[str,
         raise SpecError(f"{where}: expected one of {listed}, found {size!r} (--set memory.capacity overrides)")
     changed = load_hardware(entry.id, (("memory.capacity", size), *overrides))  # the user's own --set comes last
     spec = changed.spec.model_copy(update={"memory": changed.spec.memory.model_copy(update={"options": sold})})
-    return Entry(changed.id, changed.path, spec)
+    return Entry(f"{changed.id}-{normalise(size)}", changed.path, spec)
 
 
 def _read_hardware(identity: str, path: Path, overrides: tuple[tuple[str, str], ...]) -> Entry[Hardware]:

@@ -9,7 +9,7 @@ from roofline import catalog
 from roofline.hardware import Hardware
 from roofline.model import Model
 from roofline.points import matching
-from roofline.report import COLUMNS, Format, render, to_json
+from roofline.report import COLUMNS, Format, printable, render, to_json
 from roofline.runtime import Constant, Runtime
 from roofline.spec import SpecError
 
@@ -133,7 +133,7 @@ def _show(entry: catalog.Entry[Any], name: str, rows: list[Row], form: Format) -
         spec = entry.spec.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         return to_json({"id": entry.id, "file": catalog.shown(entry.path), **spec})
     text = render(rows, ("field", "value", "basis", "source", "note"), form)
-    return text if form == "csv" else f"{name} ({catalog.shown(entry.path)})\n\n{text}"
+    return text if form == "csv" else f"{printable(f'{name} ({catalog.shown(entry.path)})')}\n\n{text}"
 
 
 def _hardware_rows(spec: Hardware) -> list[Row]:

@@ -40,7 +40,7 @@ def points(
             f"--prompt, --gen, --depth, --batch: expected at most {MAX_POINTS} combinations, found {len(grid)}"
         )
     figures = _assignments(overrides)
-    context = _numbers("ctx", ctx)[0] if ctx else None
+    context = _one_number("ctx", ctx) if ctx else None
     return [
         api.predict(
             hw,
@@ -79,6 +79,13 @@ def _numbers(option: str, text: str) -> list[int]:
         return [count(part) for part in text.split(",")]
     except UnitError as error:
         raise SpecError(f"--{option}: {error}") from None
+
+
+def _one_number(option: str, text: str) -> int:
+    numbers = _numbers(option, text)
+    if len(numbers) != 1:
+        raise SpecError(f"--{option}: expected one number, found {text!r}")
+    return numbers[0]
 
 
 def _assignments(overrides: Sequence[str]) -> dict[str, str]:

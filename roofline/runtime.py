@@ -54,7 +54,8 @@ class Kernel(Spec):
     path: the arithmetic peak that is its ceiling. Its rate is `efficiency` × that peak (or × the peak that `of` names,
     when a kernel is limited by work beside its matrix instructions and scales with another unit), or on a CPU
     `per_cycle` operations per cycle and core. half_columns: tokens at which half the rate is reached. bandwidth: share
-    of the sustained bandwidth that it streams weights with. sharpness: how well arithmetic and memory overlap (ceilings.py).
+    of the sustained bandwidth that it streams weights with. sharpness: how well arithmetic and memory overlap
+    (ceilings.overlap).
     """
 
     name: str = ""

@@ -70,6 +70,8 @@ class Figure(Spec):
         if "value" in table:
             text = table["value"]
             try:
+                if cls.unit and (not isinstance(text, str) or re.fullmatch(r"\s*[\d.,_]+\s*", text)):
+                    raise units.UnitError(f"expected a quantity with its unit, {cls.unit}, found {units.short(text)}")
                 table["value"] = units.parse(text, cls.unit) if cls.unit else float(text)
             except (TypeError, ValueError) as error:
                 raise ValueError(str(error)) from None
@@ -154,22 +156,23 @@ MOST_DOTS = 500
 
 def read_toml(path: Path, limit: int = 1_000_000) -> dict[str, Any]:
     """The tables of a TOML file of at most ``limit`` bytes; SpecError names the file and the line."""
+    name = _shorten(str(path), 200)
     try:
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise SpecError(f"{path}: expected a readable TOML file, found: {error.strerror or error}") from None
+        raise SpecError(f"{name}: expected a readable TOML file, found: {error.strerror or error}") from None
     except ValueError as error:  # a NUL in the name
-        raise SpecError(f"{path}: expected a readable TOML file, found: {error}") from None
+        raise SpecError(f"{name}: expected a readable TOML file, found: {error}") from None
     if len(data) > limit:
-        raise SpecError(f"{path}: expected a specification of at most {limit:,} bytes, found a larger file")
+        raise SpecError(f"{name}: expected a specification of at most {limit:,} bytes, found a larger file")
     # tomllib keeps every prefix of a dotted key, in memory that grows with the square of its parts.
     if max(line.count(b".") for line in data.split(b"\n")) > MOST_DOTS:
-        raise SpecError(f"{path}: expected TOML with at most {MOST_DOTS} dots a line, found more")
+        raise SpecError(f"{name}: expected TOML with at most {MOST_DOTS} dots a line, found more")
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:  # also an integer of thousands of digits
-        raise SpecError(f"{path}: expected TOML in UTF-8, found: {_shorten(str(error), 200)}") from None
+        raise SpecError(f"{name}: expected TOML in UTF-8, found: {_shorten(str(error), 200)}") from None
 
 
 def validate(kind: type[SpecType], data: dict[str, Any], where: str | Path) -> SpecType:

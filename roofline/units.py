@@ -12,9 +12,11 @@ import re
 
 # Both tables are derived from one rule each, so that no hand-typed power can be wrong.
 SI_PREFIXES = {"": 1.0} | {prefix: 1e3 ** (power + 1) for power, prefix in enumerate("kMGTPE")}
-SMALL_PREFIXES = {prefix: 1e3 ** -(power + 1) for power, prefix in enumerate(["m", "µ", "n", "p"])}
+SMALL_PREFIXES: dict[str, float] = {prefix: 1e3 ** -(power + 1) for power, prefix in enumerate(["m", "µ", "n", "p"])}
+_MICRO = dict.fromkeys(("u", "μ"), SMALL_PREFIXES["µ"])  # plain letter and Greek mu
 BINARY_PREFIXES = {f"{prefix.upper()}i": 2.0 ** (10 * (power + 1)) for power, prefix in enumerate("kMGTPE")}
-_ALIASES = {"K": 1e3, "u": SMALL_PREFIXES["µ"]}  # "KB" and "us" are common spellings
+_WITH_SMALL_PREFIXES = ("s", "W")  # nobody means milli-bytes
+_ALIASES = {"K": 1e3}  # "KB" is a common spelling
 
 #: The base units: what a spelling counts, written as in this library's tables.
 UNITS = ("FLOP/s", "FLOP", "B/s", "B", "T/s", "Hz", "s", "W", "USD", "bit", "%", "bpw", "token")
@@ -45,8 +47,8 @@ class UnitError(ValueError):
 def parse(text: str | float, unit: str) -> float:
     """The value of ``text`` in the base unit ``unit``; a bare number is taken to be in that unit already.
 
-    >>> parse("17.1 GB/s", "B/s")
-    17100000000.0
+    >>> parse("24 GB", "B")
+    24000000000.0
     >>> parse("64 KiB", "B")
     65536.0
 
@@ -88,7 +90,8 @@ def _factor(suffix: str, unit: str, text: str) -> float:
     for spelling in spellings:
         if suffix.endswith(spelling):
             prefix = suffix[: len(suffix) - len(spelling)]
-            for table in (SI_PREFIXES, BINARY_PREFIXES, SMALL_PREFIXES, _ALIASES):
+            small = [SMALL_PREFIXES, _MICRO] if unit in _WITH_SMALL_PREFIXES else []
+            for table in (SI_PREFIXES, BINARY_PREFIXES, _ALIASES, *small):
                 if prefix in table:
                     return table[prefix]
     raise UnitError(f"expected a quantity in {unit}, such as {_example(unit)!r}, found {text!r}")
@@ -119,7 +122,7 @@ def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = Fal
     table = {"": 1.0, **BINARY_PREFIXES} if binary else SI_PREFIXES
     # Rounding first: 0.9999 s is 1.00 s, not 1000 ms.
     rounded = abs(round_digits(value, digits))
-    if 0 < rounded < 1 and not binary:
+    if 0 < rounded < 1 and unit in _WITH_SMALL_PREFIXES:
         table = SMALL_PREFIXES
     fitting = [prefix for prefix, factor in table.items() if round_digits(rounded / factor, digits) >= 1]
     prefix = max(fitting, key=lambda name: table[name]) if fitting else min(table, key=lambda name: table[name])

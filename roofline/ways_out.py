@@ -59,6 +59,8 @@ def _fitting(
 
 
 def _smaller_quant(prediction: Prediction) -> WayOut | None:
+    if prediction.names.get("model_file", "").endswith(".gguf"):
+        return None  # a file has the types it has
     for quant in QUANTS:
         lacking = set(weigh(prediction.model, quant).bytes_by_type) & set(prediction.machine.runtime.lacks)
         if lacking or weigh(prediction.model, quant).file_bytes >= prediction.weights.file_bytes:

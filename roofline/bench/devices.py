@@ -21,15 +21,15 @@ Unit = Literal["cpu", "gpu"]
 
 # Words that makers print or leave out at will.
 _NOISE_TEXT = """
-    nvidia geforce tesla quadro amd radeon instinct intel apple qualcomm aws gcp google ampere graphics gpu cpu core cores
-    processor with w r tm c generation gen gb memory series edition blackwell hbm hbm2 hbm2e hbm3 hbm3e model rev the of
-    one ryzen epyc xeon platinum gold silver threadripper rtx rx arc board family 0 cuda vulkan device
+    nvidia geforce tesla quadro amd radeon instinct intel apple qualcomm aws gcp google ampere graphics gpu cpu core
+    cores processor with w r tm c generation gen gb memory series edition blackwell hbm hbm2 hbm2e hbm3 hbm3e model rev
+    the of one ryzen epyc xeon platinum gold silver threadripper rtx rx arc board family 0 cuda vulkan device
     14th 13th 12th 11th 10th"""
 _NOISE = frozenset(_NOISE_TEXT.split())
 # Words that make another device of the same number: a text that has one fits no name without it.
 _VARIANT_TEXT = """
-    ti super laptop mobile max q pro ultra xt xtx xtw gre d m sxm pcie nvl ada server workstation nano plus hx ks kf k f h
-    u hs g7 lite mini"""
+    ti super laptop mobile max q pro ultra xt xtx xtw gre d m sxm pcie nvl ada server workstation nano plus hx ks kf k f
+    h u hs g7 lite mini"""
 _VARIANTS = frozenset(_VARIANT_TEXT.split())
 _REWRITES = (
     (re.compile(r"\((?:r|tm|c)\)", re.I), " "),

@@ -19,7 +19,7 @@ _PERIODS = (
 #: Build numbers of llama.cpp and the month they were released in; between two the month is interpolated. From 3631 on
 #: they are pairs of the shipped observations and their like, the earlier ones are the project's releases.
 _BUILDS = (
-    (1000, "2023-08"), (1500, "2023-11"), (1700, "2024-01"), (2300, "2024-03"), (2600, "2024-04"), (2750, "2024-05"),
+    (1000, "2023-08"), (1500, "2023-11"), (1740, "2024-01"), (2300, "2024-03"), (2600, "2024-04"), (2780, "2024-05"),
     (3050, "2024-06"), (3631, "2024-08"), (3942, "2024-10"), (4008, "2024-11"), (4404, "2025-01"), (5018, "2025-04"),
     (5781, "2025-07"), (6021, "2025-08"), (7293, "2025-12"), (7948, "2026-02"),
 )  # fmt: skip
@@ -53,7 +53,7 @@ def runtime_for(observation: Observation) -> RuntimeChoice:
         choice = _by_date(observation.date)
         return RuntimeChoice(choice.id, True, f"ollama builds on llama.cpp of its time: {choice.reason}")
     if engine in ("llama.cpp", ""):
-        choice = _by_build(observation.build) or _by_date(observation.date)
+        choice = _by_build(observation.build) or _by_date(observation.date or observation.build)
         return choice if engine else choice._replace(guessed=True)
     return RuntimeChoice(None, False, f"no runtime file for {observation.runtime[:40]!r}")
 
@@ -80,7 +80,9 @@ def _by_build(build: str) -> RuntimeChoice | None:
     if month is not None:
         return RuntimeChoice(_period(month), False, f"build of {month}")
     match = (
-        re.search(r"\bb(\d{4,5})\b", build) or re.search(r"\((\d{4,5})\)", build) or re.match(r"(\d{4,5}) \(", build)
+        re.search(r"(?<![a-z0-9])b(\d{4,5})\b", build)
+        or re.search(r"\((\d{4,5})\)", build)
+        or re.match(r"(\d{4,5}) \(", build)
     )
     if match:
         return RuntimeChoice(_period(month_of_build(int(match[1]))), False, f"build {match[1]}")

@@ -24,6 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}", file=sys.stderr)
+        from roofline.spec import one_line
+        from roofline.units import short
+
+        where = f"{short(error.filename, 200)}: " if error.filename else ""
+        print(f"error: {one_line(f'{where}{error.strerror or error}')}", file=sys.stderr)
         sys.exit(1)

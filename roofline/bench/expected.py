@@ -1,0 +1,72 @@
+"""What the calculator expects of an observation: the same device, model, runtime and workload, one phase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roofline import api
+from roofline.bench.observation import Observation
+from roofline.bench.runtimes import runtime_for
+from roofline.calculator import Phase, Prediction
+from roofline.spec import SpecError
+
+#: llama-bench's defaults, for tables that do not state the lengths.
+USUAL_PROMPT, USUAL_GEN = 512, 128
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """The prediction that belongs to an observation, and the phase of it that was measured.
+
+    guessed: what the observation does not state and was filled in ('period', 'prompt length').
+    """
+
+    prediction: Prediction
+    phase: Phase
+    guessed: tuple[str, ...]
+
+
+def expect(observation: Observation) -> Expected:
+    """The prediction for an observation; SpecError with the reason when there can be none."""
+    _refuse_what_is_not_modelled(observation)
+    choice = runtime_for(observation)
+    if choice.id is None:
+        raise SpecError(
+            f"runtime: expected an engine with a runtime file, found {observation.runtime!r}: {choice.reason}"
+        )
+    is_prompt = observation.phase == "pp"
+    guessed = ["period"] if choice.guessed else []
+    if is_prompt and observation.prompt is None:
+        guessed.append("prompt length")
+    count = f"x{observation.count}" if observation.count > 1 else ""
+    prediction = api.predict(
+        f"{observation.hardware}{count}",
+        observation.model,
+        observation.quant,
+        runtime=choice.id,
+        backend=observation.backend or None,
+        prompt=(observation.prompt or USUAL_PROMPT) if is_prompt else 0,
+        gen=0 if is_prompt else (observation.gen or USUAL_GEN),
+        depth=observation.depth or 0,
+        batch=observation.batch or 1,
+        ubatch=observation.ubatch,
+        threads=observation.threads if observation.backend == "cpu" else None,
+        flash_attention=observation.flash_attn,
+        set={"memory.transfer_rate": f"{observation.mem_mts:g} MT/s"} if observation.mem_mts else None,
+    )
+    phase = prediction.prefill if is_prompt else prediction.decode
+    if phase is None:
+        raise SpecError(f"phase: expected tokens to process, found none for {observation.phase!r}")
+    return Expected(prediction, phase, tuple(guessed))
+
+
+def _refuse_what_is_not_modelled(observation: Observation) -> None:
+    """SpecError for kinds of measurement that the calculator has no terms for."""
+    if observation.phase == "serve":
+        raise SpecError("phase: expected pp or tg, found 'serve': requests in flight are not modelled")
+    if "n_proc=" in observation.note:
+        raise SpecError("note: expected one process, found several at the same time, which share the machine")
+    if observation.kind == "hybrid":
+        raise SpecError(
+            "kind: expected a model on one kind of device, found layers on the host (offload is not modelled)"
+        )
