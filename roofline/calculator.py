@@ -317,7 +317,7 @@ def _cost(
     elif is_attention and flash:
         nodes = engine.fused_attention_nodes
     launched = nodes * count * step.passes
-    overhead = launched * machine.node_seconds
+    overhead = launched * machine.node_cost(step.columns)
     return OperatorCost(
         demand.operator, group, demand.kind, type_name, count, flops, weight_bytes, kv_bytes, activation_bytes,
         compute, memory, sharpness, overhead, light, demand.columns, launched, use,

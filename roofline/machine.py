@@ -66,14 +66,14 @@ class Machine:
     def _factors(self) -> tuple[Factor, ...]:
         return tuple(factor for factor in self.engine.factors if factor.applies_to(self.unit))
 
-    def factors(self, on: str, use: Use | None = None) -> tuple[Constant, ...]:
-        """The corrections of a constant on this unit, of a kernel's constants in this use."""
+    def factors(self, on: str, use: Use | None = None, few: bool | None = None) -> tuple[Constant, ...]:
+        """The corrections of a constant on this unit: of a kernel's in this use, of a node's with few columns or many."""
         family = layout(use.type).family if use else ""
-        return tuple(
-            factor.value
-            for factor in self._factors
-            if factor.on == on and (use is None or factor.applies_in(use, family))
-        )
+        found = (factor for factor in self._factors if factor.on == on)
+        if use is not None:
+            return tuple(factor.value for factor in found if factor.applies_in(use, family))
+        width = "any" if few is None else "few" if few else "many"
+        return tuple(factor.value for factor in found if factor.columns in (width, "any"))
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
@@ -255,8 +255,23 @@ class Machine:
 
     @cached_property
     def node_seconds(self) -> float:
-        """Fixed cost of one graph node [s]: a barrier between threads, or a kernel launch."""
-        correction = product(self.factors("launch"))
+        """Fixed cost of one graph node for single tokens [s]: a barrier between threads, or a kernel launch."""
+        return self._node_seconds(few=True)
+
+    def node_cost(self, width: Real) -> Real:
+        """Fixed cost of one graph node with `width` tokens at once [s]; per element where it is an array."""
+        few = self.is_few(width)
+        if not isinstance(few, np.ndarray):
+            return self.node_seconds if few else self._wide_node_seconds
+        cost: Real = np.where(few, self.node_seconds, self._wide_node_seconds)
+        return cost
+
+    @cached_property
+    def _wide_node_seconds(self) -> float:
+        return self._node_seconds(few=False)
+
+    def _node_seconds(self, few: bool) -> float:
+        correction = product(self.factors("launch", few=few))
         if self.backend != "cpu":
             return self.launch.value * correction
         barrier = self.engine.barrier

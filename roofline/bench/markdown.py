@@ -19,7 +19,7 @@ _COMBINED = re.compile(r"^pp\s*\d+\s*\+\s*tg\s*\d+", re.I)
 _SPEED = re.compile(r"^([\d.,]+|nan|-?inf)\s*(?:(?:±|\+/-|\+-|Â±)\s*([\d.,]+|nan))?$", re.I)
 _SIZE = re.compile(r"^([\d.]+)\s*(GiB|MiB|GB|MB)$", re.I)
 _BUILD = re.compile(r"^\s*build:?\s*(\w{6,12}) \((\d+)\)", re.I)
-_RULE = re.compile(r"^[\s|:\-]+$")
+_RULE = re.compile(r"^[\s:\-]*-[\s:\-]*$")
 _SETTINGS = re.compile(r"\b(n_ubatch|flash_attn|is_pp_shared|n_gpu_layers|n_threads)\s*=\s*(-?\d+)")
 _FLAGS = {"fa": "flash_attn", "ngl": "gpu_layers", "threads": "threads", "n_ubatch": "ubatch"}
 _OTHERS = ("n_batch", "type_k", "type_v", "sm", "mmap", "n_cpu_moe", "ncmoe", "ot", "ts", "dev")
@@ -58,7 +58,7 @@ def _rows(text: str, namer: Namer) -> Iterator[Observation | Skipped]:
             header = header if not line.strip() else []
             log.read(line)
             settings |= dict(_SETTINGS.findall(line[:1000]))
-        elif header and not _RULE.match(line):
+        elif header and not all(map(_RULE.match, cells)):
             row += 1
             if len(cells) != len(header):
                 yield namer.skip(row, f"line {at + 1}: expected {len(header)} columns, found {len(cells)}")

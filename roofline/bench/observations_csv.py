@@ -43,17 +43,19 @@ def rows(
         except StopIteration:
             return
         except csv.Error as error:
-            yield Skipped(f"row-{row}", row, _unreadable(row, first_line, reader.line_num, error))
+            where = _lines(first_line, reader.line_num)
+            yield Skipped(
+                f"row-{row}", row, f"row {row}{where}: expected a CSV row, found {error} (an unclosed quote?)"
+            )
             continue
         if not any(cells):
             row -= 1  # a blank line is no row
             continue
         if len(cells) != width:
-            yield Skipped(
-                clean(cells[0], 200) if header[0] == "id" and cells[0] else f"row-{row}",
-                row,
-                f"row {row}: expected {width} columns, found {len(cells)}",
-            )
+            name = clean(cells[0], 200) if header[0] == "id" else ""
+            lines_read = _lines(first_line, reader.line_num)
+            reason = f"row {row}{lines_read}: expected {width} columns, found {len(cells)}"
+            yield Skipped(name or f"row-{row}", row, reason + (" (an unclosed quote?)" if lines_read else ""))
             continue
         extra: Mapping[str, str] = NOTHING
         if others:
@@ -62,9 +64,9 @@ def rows(
         yield checker.check([cells[at] for at in places], row, extra)
 
 
-def _unreadable(row: int, first: int, last: int, error: csv.Error) -> str:
-    where = f"line {first}" if last <= first else f"lines {first} to {last}"
-    return f"row {row}, {where}: expected a CSV row, found {error} (an unclosed quote?)"
+def _lines(first: int, last: int) -> str:
+    """What a row that takes several lines of the file took: its lines are not read again."""
+    return f", lines {first} to {last}" if last > first else ""
 
 
 def _header(reader: Iterator[list[str]], source: str, given: Given) -> list[str]:

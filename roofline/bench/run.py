@@ -89,7 +89,7 @@ class Namer:
         filled.setdefault("batch", "1")
         filled.setdefault("runtime", self.given.runtime)
         filled.setdefault("build", clean(seen.build, 200))
-        filled.setdefault("date", clean(seen.date, 10))
+        filled.setdefault("date", clean(seen.date[:10]))
         kept = {key: clean(value) for key, value in extra.items() if value} if extra else {}
         if seen.model_type:
             kept["model_type"] = clean(seen.model_type)
@@ -159,6 +159,11 @@ class Namer:
         if unit == "cpu":
             return hardware_id(text, unit), 1
         identity, count = hardware_and_count(text, unit)
+        backends = catalog.load_hardware(identity).spec.backends
+        if backend not in backends:  # a device that was named further up, for another run
+            raise SpecError(
+                f"hardware: expected a device with {backend}, found {identity} ({', '.join(backends)}); give --hw"
+            )
         return identity, 1 if seen.single else count
 
 

@@ -159,7 +159,8 @@ class Design:
             cores.append(self._indices(core, machine, "core", None) if core else [])
             cycles.append(machine.cycles if core else np.inf)
             first = engine.barrier.base if cpu and engine.barrier else machine.launch
-            launches.append(self._indices(first, machine, "launch", None))
+            few = bool(machine.is_few(float(case.phase.step.columns)))
+            launches.append([self.table.index(one) for one in (first, *machine.factors("launch", few=few))])
             bases.append(self.table.index(first))
             per_threads.append(self.table.index(engine.barrier.per_thread) if cpu and engine.barrier else self._one)
             gains.append(self.table.index(engine.socket_gain))
