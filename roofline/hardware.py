@@ -160,15 +160,18 @@ class Cpu(Spec):
                 total += cluster.cores * cluster.peak_clock * cluster.per_cycle[path].value
         return total * self.sockets or None
 
-    def core_clocks(self, threads: int) -> list[tuple[int, float]]:
-        """(cores, sustained clock [Hz]) of the clusters that `threads` threads occupy, fastest first."""
-        left, busy = threads, []
+    def fast_cycles(self, threads: int) -> float:
+        """Cycles a second of the cores that `threads` threads occupy, fastest first, in cycles of the fast kind [1/s].
+
+        A core that does half as many fp32 operations a cycle counts half.
+        """
+        fast, total, left = self.clusters[0].per_cycle.get("fp32"), 0.0, threads
         for cluster in self.clusters:
-            used = min(left, cluster.cores * self.sockets)
-            if used > 0:
-                busy.append((used, cluster.sustained_clock))
+            used = min(max(left, 0), cluster.cores * self.sockets)
+            slow = cluster.per_cycle.get("fp32")
+            total += used * cluster.sustained_clock * (slow.value / fast.value if fast and slow else 1.0)
             left -= used
-        return busy
+        return total
 
 
 class Gpu(Spec):

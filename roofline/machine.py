@@ -122,10 +122,8 @@ class Machine:
 
     @cached_property
     def cycles(self) -> float:
-        """Cycles of all busy cores in a second [1/s]."""
-        if self.hardware.cpu is None:
-            return 0.0
-        return sum(cores * clock for cores, clock in self.hardware.cpu.core_clocks(self.threads))
+        """Cycles of all busy cores in a second, slower kinds of core counted by what they do in one [1/s]."""
+        return self.hardware.cpu.fast_cycles(self.threads) if self.hardware.cpu else 0.0
 
     def ceiling(self, type_name: str) -> Ceilings:
         """The speed of light for weights of this type: the best peak that could serve it, theoretical bandwidth."""

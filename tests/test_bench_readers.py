@@ -168,6 +168,10 @@ def test_no_layer_on_the_card_is_a_run_of_the_processor() -> None:
 def test_a_given_model_does_not_relabel_another() -> None:
     found = only(sample("llama_bench.sql", Given(model="llama-3-8b")))
     assert found.model == "llama-3-8b"
+    assert only(sample("llama_bench.sql", Given(quant="ud-q4_k_xl"))).quant == "ud-q4_k_xl"
+    assert only(sample("llama_bench.sql", Given(quant="q8_0"))).quant == "q4_k_m"
+    two, one = sample("llama_bench.jsonl", Given(hardware="rtx3090")).observations
+    assert (two.count, one.count) == (2, 1)
     # 8.03 billion parameters are no 70B model.
     assert only(sample("llama_bench.sql", Given(model="llama-3-70b"))).model == "llama-3.1-8b"
     assert "did you mean" in sample("llama_bench.sql", Given(model="llama-3-8bb")).skipped[0].reason
@@ -186,7 +190,10 @@ def test_tables_pasted_from_a_forum() -> None:
     # The device above the first table has no Metal: the second table is of another machine.
     assert all("expected a device with metal, found rtx-4090" in reason for reason in reasons[1:3])
     assert "found 'fast'" in reasons[3]
-    mac = sample("forum.md", MAC).observations[2:]
+    rows = sample("forum.md", MAC).observations
+    # What is given is no machine with CUDA, and does not relabel the rows of one.
+    assert [item.hardware for item in rows] == ["rtx-4090", "rtx-4090", "m2-ultra-76", "m2-ultra-76"]
+    mac = rows[2:]
     assert [(item.phase, item.model, item.quant, item.build) for item in mac] == [
         ("pp", "gpt-oss-20b", "mxfp4", "0123abcd (6800)"),
         ("tg", "gpt-oss-20b", "mxfp4", "0123abcd (6800)"),
@@ -353,7 +360,8 @@ def test_models_and_quants_by_the_names_that_llama_cpp_prints(
 
 
 @pytest.mark.parametrize(
-    ("text", "count"), [("llama 7B F16", None), ("foo 3B Q4_0", 3e9), ("llama 8B Q4_0", 8.9e9), ("", None)]
+    ("text", "count"),
+    [("llama 7B F16", None), ("llama 0B F16", None), ("foo 3B Q4_0", 3e9), ("llama 8B Q4_0", 8.9e9), ("", None)],
 )
 def test_a_model_that_cannot_be_told_is_asked_for(text: str, count: float | None) -> None:
     with pytest.raises(SpecError, match="give --model"):

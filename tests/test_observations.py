@@ -203,7 +203,12 @@ def test_many_rows_stream_and_repeat_their_texts() -> None:
 def test_a_million_unknown_names_do_not_search_the_catalog_each(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     suggest = catalog.suggestion
-    monkeypatch.setattr(catalog, "suggestion", lambda name, known: (asked.append(name), suggest(name, known))[1])
+
+    def counted(name: str, known: dict[str, str]) -> str:
+        asked.append(name)
+        return suggest(name, known)
+
+    monkeypatch.setattr(catalog, "suggestion", counted)
     found = read_observations(table(*[{"hardware": f"nonesuch {number}"} for number in range(3000)]))
     assert len(found.skipped) == 3000
     assert len(asked) <= 100
@@ -329,7 +334,12 @@ def test_no_device_outweighs_the_others() -> None:
 def test_the_shipped_rows_search_the_catalog_once(monkeypatch: pytest.MonkeyPatch) -> None:
     searched: list[str] = []
     files = catalog.files
-    monkeypatch.setattr(catalog, "files", lambda room: (searched.append(room), files(room))[1])
+
+    def counted(room: catalog.Room) -> dict[str, Path]:
+        searched.append(room)
+        return files(room)
+
+    monkeypatch.setattr(catalog, "files", counted)
     shipped.cache_clear()
     shipped()
     assert sorted(searched) == ["hardware", "models"]

@@ -16,11 +16,11 @@ from roofline.bench.text import clean, shown
 from roofline.bench.timings import from_timings, timings_in
 from roofline.spec import SpecError
 
-_OBJECT = re.compile(r"^[ \t]*(?:data:[ \t]*)?[\[,\s]*\{", re.M)
+_OBJECT = re.compile(r"^[ \t]*(?:data:[ \t]*)?[\[, \t]*\{", re.M)
 _NEXT = re.compile(r"[\s,]*\{")
 _MOST_BROKEN = 100
-_INSERT = re.compile(r"INSERT\s+INTO\s+\S+\s*\(([^)]*)\)\s*VALUES\s*", re.I)
-_VALUE = re.compile(r"\s*(?:'((?:[^']|'')*)'|\"([^\"]*)\"|([^,()'\"]+))\s*([,)])")
+_INSERT = re.compile(r"INSERT\s+INTO\s+\S+\s*\(([^)]{1,4000})\)\s{0,9}VALUES\s{0,9}", re.I)
+_VALUE = re.compile(r"\s*(?:'((?:[^']|''){0,10000})'|\"([^\"]*)\"|([^,()'\"]+))\s*([,)])")
 
 
 def read_json(text: str, given: Given = Given(), prefix: str = "run") -> Reading:  # noqa: B008 - frozen

@@ -157,7 +157,8 @@ def fits(identity: str, count: float, tolerance: float = 0.03) -> bool:
 def nominal(size: str) -> float | None:
     """'7B' → 7e9, '30B.A3B' → 30e9, '270M' → 270e6."""
     match = _SIZE.match(size)
-    return float(match[1]) * units.SI_PREFIXES[_MANY[match[2].upper()]] if match else None
+    value = float(match[1]) * units.SI_PREFIXES[_MANY[match[2].upper()]] if match else 0.0
+    return value or None
 
 
 def _plainest(identity: str) -> tuple[int, list[float]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from operator import itemgetter
 
 from roofline.bench.names import Names
 from roofline.bench.observation import NOTHING, ORDER, Checker, Given, Observation, Reading, Skipped, reading
@@ -32,7 +33,7 @@ def rows(
     header = _header(reader, source, given)
     checker = Checker(given, names)
     # A column that the file lacks reads the blank cell that every row gets at its end.
-    places = [header.index(name) if name in header else -1 for name in ORDER]
+    pick = itemgetter(*(header.index(name) if name in header else -1 for name in ORDER))
     others = [(name, at) for at, name in enumerate(header) if name and name not in ORDER]
     width, row = len(header), 0
     while True:
@@ -61,7 +62,7 @@ def rows(
         if others:
             extra = {name: clean(cells[at]) for name, at in others if cells[at]} or NOTHING
         cells.append("")
-        yield checker.check([cells[at] for at in places], row, extra)
+        yield checker.check(pick(cells), row, extra)
 
 
 def _lines(first: int, last: int) -> str:

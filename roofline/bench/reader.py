@@ -50,7 +50,7 @@ def _detect(text: str, source: str) -> str:
             return "bench-csv"
         if "tok_s" in names or len(names & {"hardware", "model", "quant", "phase"}) >= 2:
             return "observations"
-    if re.search(r"^\s*INSERT\s+INTO\b", text, re.M | re.I):
+    if re.search(r"^[ \t]*INSERT[ \t]+INTO\b", text, re.M | re.I):
         return "sql"
     if re.search(r"^[ \t]*(?:data:[ \t]*)?(?:\[\s*)?\{\s*\"", text, re.M):
         return "json"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from roofline import catalog
+from roofline import catalog, quantization
 from roofline.bench.devices import Unit, hardware_and_count, hardware_id
 from roofline.bench.model_names import fits, model_id, quant_of
 from roofline.bench.names import Names
@@ -110,7 +110,7 @@ class Namer:
             backend, partly = "cpu", False
         hardware, count = self._hardware(seen, backend, on_host)
         found = {"model": model, "hardware": hardware, "count": str(count), "backend": backend}
-        found["quant"] = self._names.quant(self.given.quant) if self.given.quant else self._quant(seen)
+        found["quant"] = self._quant(seen)
         found["host"] = _host(seen, hardware) if backend != "cpu" else ""
         if partly:
             found["partly"] = "1"
@@ -131,10 +131,17 @@ class Namer:
             raise SpecError(f"model: {error}") from None
 
     def _quant(self, seen: Seen) -> str:
+        """What the program printed; what is given where it printed nothing, or a mix of the same base type."""
+        given = self._names.quant(self.given.quant) if self.given.quant else None
         try:
-            return quant_of(seen.model_type, seen.file)
+            printed = quant_of(seen.model_type, seen.file)
         except SpecError as error:
-            raise SpecError(f"quant: {error}") from None
+            if given is None:
+                raise SpecError(f"quant: {error}") from None
+            return given
+        if given is not None and quantization.get(given).layout == quantization.get(printed).layout:
+            return given
+        return printed
 
     def _backend(self, seen: Seen) -> str:
         if seen.backends:
@@ -147,23 +154,28 @@ class Namer:
         return "cpu"
 
     def _hardware(self, seen: Seen, backend: str, on_host: bool) -> tuple[str, int]:
-        if self.given.hardware:
-            identity, count = self._names.hardware(self.given.hardware)
-            if on_host and "cpu" not in catalog.load_hardware(identity).spec.backends:
-                return hardware_id(seen.processor, "cpu"), 1
-            return identity, count
+        """The device and how many: what is given where that has the backend, else what the program printed."""
+        given = self._names.hardware(self.given.hardware) if self.given.hardware else None
+        if given is None or backend not in catalog.load_hardware(given[0]).spec.backends:
+            return self._printed_hardware(seen, backend)
+        if given[1] == 1 and not on_host:
+            try:
+                printed = self._printed_hardware(seen, backend)
+            except SpecError:
+                return given
+            return printed if printed[0] == given[0] else given  # two of the given one
+        return given
+
+    def _printed_hardware(self, seen: Seen, backend: str) -> tuple[str, int]:
         unit: Unit = "cpu" if backend == "cpu" else "gpu"
-        text = seen.processor or seen.devices if unit == "cpu" else seen.devices or seen.processor
+        text = (seen.processor or seen.devices) if unit == "cpu" else (seen.devices or seen.processor)
         if not text:
-            raise SpecError("hardware: expected the name of a device, found none; give --hw")
-        if unit == "cpu":
-            return hardware_id(text, unit), 1
-        identity, count = hardware_and_count(text, unit)
+            raise SpecError(f"hardware: expected the name of a device with {backend}, found none; give --hw")
+        identity, count = (hardware_id(text, unit), 1) if unit == "cpu" else hardware_and_count(text, unit)
         backends = catalog.load_hardware(identity).spec.backends
         if backend not in backends:  # a device that was named further up, for another run
-            raise SpecError(
-                f"hardware: expected a device with {backend}, found {identity} ({', '.join(backends)}); give --hw"
-            )
+            has = ", ".join(backends)
+            raise SpecError(f"hardware: expected a device with {backend}, found {identity} ({has}); give --hw")
         return identity, 1 if seen.single else count
 
 

@@ -12,7 +12,7 @@ from roofline.bench.observation import Observation
 _PERIODS = (
     ("0000-00", "llama.cpp-2023-11"),
     ("2024-01", "llama.cpp-2024-03"),
-    ("2024-05", "llama.cpp-2024-06"),
+    ("2024-06", "llama.cpp-2024-06"),
     ("2024-11", "llama.cpp-2025"),
     ("2025-08", "llama.cpp"),
 )
