@@ -16,6 +16,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline.band import Band, band
 from roofline.ceilings import memory_share, overlap
 from roofline.demand import Demand
 from roofline.machine import Machine
@@ -87,7 +88,7 @@ class Phase:
     seconds: Real
     light_seconds: Real
     bandwidth: float
-    spread: Constant
+    band: Band
 
     @cached_property
     def tok_s(self) -> Real:
@@ -102,12 +103,12 @@ class Phase:
     @property
     def low_tok_s(self) -> Real:
         """Lower end of the band [1/s]."""
-        return self.tok_s / self.spread.value
+        return self.tok_s / self.band.factor
 
     @property
     def high_tok_s(self) -> Real:
         """Upper end of the band [1/s], which light limits."""
-        return np.minimum(self.tok_s * self.spread.value, np.maximum(self.ceiling_tok_s, self.tok_s))
+        return np.minimum(self.tok_s * self.band.factor, np.maximum(self.ceiling_tok_s, self.tok_s))
 
     @cached_property
     def flops(self) -> Real:
@@ -232,19 +233,28 @@ def run(
     arithmetic = _total(cost.light_seconds for cost in costs)
     traffic = _total(cost.weight_bytes + cost.kv_bytes for cost in costs) / machine.theoretical_bandwidth
     light = np.maximum(arithmetic, traffic) / machine.hardware.count
-    return Phase(step, costs, seconds, light, machine.theoretical_bandwidth, spread or machine.engine.spread.decode)
+    return Phase(
+        step,
+        costs,
+        seconds,
+        light,
+        machine.theoretical_bandwidth,
+        band(machine, spread or machine.engine.spread.decode),
+    )
 
 
 def pipeline_share(machine: Machine, step: Step) -> Real:
     """Share of one device's time that n devices need, which hold the layers in turn [1].
 
     One pass goes through them one after the other and takes the time of one. Several passes follow each other like a
-    pipeline of n stages: (passes + n − 1) / (n · passes). Each pass of a generation needs the one before it.
+    pipeline of n stages: (passes + n − 1) / (n · passes), where at most batch / ubatch passes are in flight. Each pass
+    of a generation needs the one before it.
     """
     count = machine.hardware.count
     if count == 1 or not machine.engine.pipeline:
         return 1.0
-    in_flight = np.where(step.chunk > 1, np.maximum(step.passes, 1.0), 1.0)
+    deepest = max(machine.runtime.batch // machine.runtime.ubatch, 1)
+    in_flight = np.where(step.chunk > 1, np.clip(step.passes, 1.0, deepest), 1.0)
     share: Real = (in_flight + count - 1) / (count * in_flight)
     return share
 
@@ -296,6 +306,9 @@ def _cost(
     is_attention, is_matmul = demand.kind == "attention", demand.kind == "matmul"
     flops = demand.flops * count
     weight_bytes = demand.weights * share.bytes_per_element * count
+    if demand.routed and engine.rereads_experts > 1:
+        # columns is what an expert that is read serves: that many reads more.
+        weight_bytes = weight_bytes * np.where(step.columns <= engine.rereads_experts, demand.columns, 1.0)
     kv_bytes = (demand.kv_read + demand.kv_written) * kv_bytes_per_element * count + demand.state * STATE_BYTES * count
     activation_bytes = demand.activations * ACTIVATION_BYTES * count
     use: Use | None = None

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from roofline import units
+from roofline import fitted, units
 from roofline.hardware import Hardware, apply_overrides, scale_sustained
 from roofline.model import Model
 from roofline.runtime import Runtime, mark_origins, merge
@@ -205,7 +205,8 @@ def load_model(name: str) -> Entry[Model]:
 def load_runtime(name: str) -> Entry[Runtime]:
     """A runtime by id or file, on top of the one it extends."""
     identity, path = (Path(name).stem, Path(name)) if _is_file(name) else resolve("runtimes", name)
-    return Entry(identity, path, validate(Runtime, _runtime_tables(path, ()), path))
+    tables = fitted.apply(_runtime_tables(path, ()), fitted.files(user_directory()))
+    return Entry(identity, path, validate(Runtime, tables, path))
 
 
 def _runtime_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from roofline.workload import Real
 
 #: How sharply one core's share gives way to the socket's limit as threads are added (p-norm of the two).
 THREAD_KNEE = 4.0
+
+#: Instruction sets that decide which kernels a CPU runs, the most capable first.
+LINEAGES = ("amx", "avx512", "avx_vnni", "avx2", "sse4", "i8mm", "dotprod", "neon", "rvv")
 
 #: Paths an engine may use for weights of a family, so far as the device has them: its speed of light.
 PATHS = {
@@ -57,6 +61,18 @@ class Machine:
         return self.hardware.gpu.architecture if self.backend != "cpu" and self.hardware.gpu else ""
 
     @cached_property
+    def memo(self) -> dict[str, Any]:
+        """What other rooms have worked out about this machine and want to keep."""
+        return {}
+
+    @cached_property
+    def lineage(self) -> str:
+        """What stands for the unit's generation: a GPU's architecture, a CPU's decisive instruction set."""
+        if self.backend != "cpu":
+            return self.architecture
+        return next((word for word in LINEAGES if word in self.isa), "scalar")
+
+    @cached_property
     def unit(self) -> Unit:
         """What the runtime's factors may ask of the device."""
         cpu = self.hardware.cpu if self.backend == "cpu" else None
@@ -67,7 +83,7 @@ class Machine:
         return tuple(factor for factor in self.engine.factors if factor.applies_to(self.unit))
 
     def factors(self, on: str, use: Use | None = None, few: bool | None = None) -> tuple[Constant, ...]:
-        """The corrections of a constant on this unit: of a kernel's in this use, of a node's with few columns or many."""
+        """The corrections of a constant on this unit: of a kernel's in this use, of a node's by its columns."""
         family = layout(use.type).family if use else ""
         found = (factor for factor in self._factors if factor.on == on)
         if use is not None:

@@ -19,7 +19,7 @@ class Constant(Spec):
     """A fitted or stated constant with its origin.
 
     sigma: how far a fit may move it, as the standard deviation of its logarithm; 0 keeps it. error: relative standard
-    error, where it was fitted. origin: the file and field that state it, set when the file is read.
+    error, where it was fitted. prior: the value of the runtime file, where a fitted one took its place. origin: the file and field that state it, set when the file is read.
     """
 
     value: float = Field(ge=0, allow_inf_nan=False)
@@ -27,6 +27,7 @@ class Constant(Spec):
     basis: Literal["fitted", "measured", "derived", "assumed", "datasheet"] = "assumed"
     sigma: float = Field(default=0.0, ge=0, le=3)
     error: float | None = None
+    prior: float | None = None
     note: str = ""
     origin: str = ""
 
@@ -174,10 +175,14 @@ class Barrier(Spec):
 
 
 class Spread(Spec):
-    """Factor about the expected value that holds 8 of 10 measurements, by phase."""
+    """Factor about the expected value that holds 8 of 10 measurements, by phase.
+
+    known: architectures or instruction sets of the devices behind it; none where it is not from a fit.
+    """
 
     decode: Constant
     prefill: Constant
+    known: Words = ()
     calibrated: bool = False
 
 
@@ -189,7 +194,8 @@ class Engine(Spec):
     the sustained bandwidth. socket_gain: what a second socket adds, as a share of the first. thread_loss: threads at
     which half of the arithmetic rate is lost to waiting. context: memory the backend takes for itself [B]. usable:
     share of the memory that it may allocate; reserve: bytes left to the system. pipeline: whether the layers of several
-    devices work at the same time on different parts of a prompt.
+    devices work at the same time on different parts of a prompt. rereads_experts: up to so many tokens at once, each
+    token reads its own experts' weights, shared or not.
     """
 
     memory: dict[str, Constant]
@@ -211,6 +217,7 @@ class Engine(Spec):
     usable: Constant = Constant(value=1.0, basis="derived", note="all of the device's memory")
     reserve: Constant = Constant(value=0.0, basis="derived", note="nothing else lives in the device's memory")
     pipeline: bool = False
+    rereads_experts: PositiveInt = 1
     spread: Spread
 
     @model_validator(mode="after")

@@ -60,8 +60,9 @@ class Constants:
 
     @property
     def logs(self) -> Floats:
-        """Logarithms of the values; a value of 0 has none and is kept at the smallest float's."""
-        return np.log(np.maximum([constant.value for constant in self.constants], 1e-300))
+        """Logarithms of the runtime files' values; a value of 0 has none and is kept at the smallest float's."""
+        stated = [constant.value if constant.prior is None else constant.prior for constant in self.constants]
+        return np.log(np.maximum(stated, 1e-300))
 
     @property
     def sigmas(self) -> Floats:

@@ -165,6 +165,26 @@ def inspect(
     typer.echo(inspection(file, form.value), nl=False)
 
 
+@app.command()
+def check(
+    file: Annotated[
+        str | None, typer.Argument(metavar="[FILE|-]", help="Measured speeds; default: those that come with roofline.")
+    ] = None,
+    hw: options.GivenHardware = None,
+    model: options.GivenModel = None,
+    quant: options.Quant = None,
+    worst: Annotated[int, typer.Option("--worst", min=0, max=1000, help="How many of the worst rows to show.")] = 10,
+    form: options.Output = Form.table,
+) -> None:
+    """Measured speeds against predictions: a verdict for every row, errors by group, what is most wrong.
+
+    Example: roofline check llama-bench.json --hw m2-ultra-76
+    """
+    from roofline.check import check_report
+
+    typer.echo(check_report(file, hw, model, quant, form.value, worst), nl=False)
+
+
 @app.command("list")
 def list_(
     what: Annotated[Kind, typer.Argument(help="What to list.")],
@@ -187,3 +207,27 @@ def show(
     from roofline.listing import details
 
     typer.echo(details(what.value, name, form.value), nl=False)
+
+
+@app.command()
+def calibrate(
+    observations: Annotated[
+        Path | None, typer.Option("--observations", metavar="FILE", help="Measured speeds; default: the shipped ones.")
+    ] = None,
+    backends: Annotated[
+        list[str] | None, typer.Option("--backend", metavar="NAME", help="Only this backend. Repeatable.")
+    ] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Keep the constants for yourself, in your own directory.")
+    ] = False,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the constants to a file.")] = None,
+    scores: Annotated[bool, typer.Option("--scores", help="Only show how right the shipped constants are.")] = False,
+    form: options.Output = Form.table,
+) -> None:
+    """Refit the constants of the runtimes to measured speeds; say what moved, how sure, and how right it is."""
+    from roofline.calibrate import command
+
+    text, written = command.run(observations, backends or [], write, out, scores, form.value)
+    typer.echo(text, nl=False)
+    for path in written:
+        typer.echo(f"wrote {path}", err=True)

@@ -65,6 +65,14 @@ Quant = Annotated[
         autocompletion=_complete_quants,
     ),
 ]
+GivenHardware = Annotated[
+    str | None,
+    typer.Option("--hw", metavar="ID", help="Device, where the file does not say.", autocompletion=_complete_hardware),
+]
+GivenModel = Annotated[
+    str | None,
+    typer.Option("--model", metavar="ID", help="Model, where the file does not say.", autocompletion=_complete_models),
+]
 Runtime = Annotated[
     str,
     typer.Option("--runtime", metavar="ID", help="Inference engine and version.", autocompletion=_complete_runtimes),

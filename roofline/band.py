@@ -1,0 +1,53 @@
+"""The 80 % band: how far from the expected speed a measurement may lie, and what would narrow it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from roofline.machine import Machine
+from roofline.runtime import Constant, matches
+
+#: Rules fixed before any device was predicted blind: ln(factor) is multiplied by 1 + the sum of those that apply.
+ASSUMED_FIGURE = 0.2  # a figure of the memory or the arithmetic that no source confirms
+OPEN_MEMORY = 0.2  # the device is sold with several memories, and the default was taken
+UNSEEN = 0.3  # no device of this architecture or instruction set in the fit
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """factor: 8 of 10 measurements are meant to lie within ÷factor … ×factor. reasons: why it is wider than usual."""
+
+    factor: float
+    reasons: tuple[str, ...]
+
+
+def band(machine: Machine, spread: Constant) -> Band:
+    """The band of a machine, from the spread of its backend and phase."""
+    if "band" not in machine.memo:
+        machine.memo["band"] = _widening(machine)
+    widening, reasons = machine.memo["band"]
+    return Band(float(spread.value**widening), reasons)
+
+
+def _widening(machine: Machine) -> tuple[float, tuple[str, ...]]:
+    """(what ln(factor) is multiplied by, why)."""
+    reasons, widening = [], 1.0
+    hardware = machine.hardware
+    needed = ("memory.transfer_rate", "memory.bandwidth", "gpu.peak" if machine.backend != "cpu" else "cpu.clusters.0")
+    assumed = [path for path in hardware.assumed() if path.startswith(needed)]
+    if assumed:
+        widening += ASSUMED_FIGURE
+        reasons.append(f"no source confirms {', '.join(assumed[:2])}")
+    if hardware.memory.variants and not _is_overridden(machine):
+        widening += OPEN_MEMORY
+        reasons.append("the device is sold with several memories (--set memory.transfer_rate says which)")
+    known = machine.engine.spread.known
+    if known and not any(matches((pattern,), machine.lineage) for pattern in known):
+        widening += UNSEEN
+        reasons.append(f"no measured device of its kind ({machine.lineage or 'unknown'}) is behind the constants")
+    return widening, tuple(reasons)
+
+
+def _is_overridden(machine: Machine) -> bool:
+    figures = machine.hardware.figures()
+    return any(figure.basis == "override" for path, figure in figures.items() if path.startswith("memory."))

@@ -1,0 +1,1 @@
+"""Calibration: measured speeds against predictions → constants, their errors, and the band."""

@@ -1,0 +1,194 @@
+"""A calibration: fit every backend, score it on left-out devices, and write the constants down."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.bench.observation import Observation
+from roofline.calibrate.cases import Row, collect, trust
+from roofline.calibrate.crossval import FEWEST_DEVICES, Score, band_factor, leave_one_device_out, score
+from roofline.calibrate.design import Design, Floats
+from roofline.calibrate.fit import FEWEST_ROWS, Fit, Problem, fit
+from roofline.spec import SpecError
+
+HEADER = "# Written by `roofline calibrate`: values in place of the priors in runtimes/*.toml, and the 80 % band."
+Mask: TypeAlias = NDArray[np.bool_]
+PHASES = {"pp": "prefill", "tg": "decode"}
+DIGITS = 4  # significant digits of a fitted constant: far below its error
+
+
+@dataclass(frozen=True)
+class Moved:
+    """One constant: what the runtime file states, what the fit found, and how sure."""
+
+    backend: str
+    constant: str
+    prior: float
+    value: float
+    error: float
+
+
+@dataclass(frozen=True)
+class BackendFit:
+    """The fit of one backend. residuals: ln(predicted / measured), each from a fit without its device."""
+
+    backend: str
+    rows: list[Row]
+    problem: Problem
+    fitted: Fit
+    residuals: Floats
+
+    @property
+    def moved(self) -> list[Moved]:
+        """Every constant that the fit was free to move."""
+        table, sigmas = self.problem.design.table, self.problem.sigmas
+        prior = np.exp(table.logs)
+        values, errors = np.exp(self.fitted.logs), self.fitted.errors
+        return [
+            Moved(self.backend, table.origins[at], _digits(prior[at]), _digits(values[at]), _digits(errors[at], 2))
+            for at in np.flatnonzero(sigmas > 0)
+        ]
+
+    def chosen(
+        self, phase: str | None = None, kind: str | None = None
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+        """Which rows are of a phase and a kind."""
+        return np.array(
+            [
+                (phase is None or row.observation.phase == phase) and (kind is None or row.observation.kind == kind)
+                for row in self.rows
+            ]
+        )
+
+    @property
+    def scores(self) -> list[Score]:
+        """By phase, and by phase and kind of measurement, for tiers A and B."""
+        names = np.array(self.problem.devices)
+        good = np.array([row.observation.tier in ("", "A", "B") for row in self.rows])
+        found = []
+        for phase, word in PHASES.items():
+            kinds = sorted({row.observation.kind for row in self.rows if row.observation.phase == phase})
+            plain = np.array([is_plain(row.observation) for row in self.rows])
+            groups = [(f"{self.backend} {word}", self.chosen(phase) & plain)]
+            groups += [
+                (f"{self.backend} {word}, {kind}", self.chosen(phase, kind))
+                for kind in kinds
+                if kind not in ("", "plain")
+            ]
+            for group, rows in groups:
+                kept = rows & good
+                if kept.any():
+                    found.append(score(group, self.residuals[kept], list(names[kept])))
+        return found
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """All backends, and the rows that were not used."""
+
+    backends: list[BackendFit]
+    skipped: list[tuple[str, str]]
+
+
+def is_plain(observation: Observation) -> bool:
+    """Whether a row is of the plain kind: one sequence, one device."""
+    return (
+        (observation.batch or 1) == 1
+        and observation.count == 1
+        and observation.kind not in ("multi", "batch", "ubatch")
+    )
+
+
+def calibrate(observations: Iterable[Observation], backends: Sequence[str] = ()) -> Calibration:
+    """Fit the constants of each backend (of those named, else of all) to observations.
+
+    Raises SpecError, saying what is missing, when no backend has enough rows.
+    """
+    rows, skipped = collect(observations)
+    found = []
+    for backend in sorted({row.case.machine.backend for row in rows}):
+        mine = [row for row in rows if row.case.machine.backend == backend]
+        if backends and backend not in backends:
+            continue
+        if len(mine) < FEWEST_ROWS:
+            skipped += [(row.observation.id, f"only {len(mine)} rows of {backend}, too few to fit") for row in mine]
+            continue
+        phases = tuple(row.observation.phase for row in mine)
+        problem = Problem(Design([row.case for row in mine]), phases, tuple(trust(row.observation) for row in mine))
+        full = fit(problem)
+        found.append(BackendFit(backend, mine, problem, full, leave_one_device_out(problem, full)))
+    if not found:
+        left_out = f"{len(skipped)} left out, the first because: {skipped[0][1]}" if skipped else "none left out"
+        needed = f"at least {FEWEST_ROWS} rows of one backend that can be predicted"
+        raise SpecError(f"observations: expected {needed}, found {len(rows)} in all ({left_out})")
+    return Calibration(found, skipped)
+
+
+def _digits(value: float, digits: int = DIGITS) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def to_toml(calibration: Calibration, source: str) -> str:
+    """The calibration as a file of fitted constants; the same calibration gives the same text."""
+    devices = {row.observation.hardware for part in calibration.backends for row in part.rows}
+    count = sum(len(part.rows) for part in calibration.backends)
+    lines = [
+        HEADER,
+        f"observations = {quoted(source)}",
+        f"rows = {count}",
+        f"devices = {len(devices)}",
+        "",
+    ]
+    for part in calibration.backends:
+        lines += _spread_lines(part)
+    lines += ["[constants]"]
+    for part in calibration.backends:
+        for moved in part.moved:
+            numbers = f"value = {moved.value!r}, error = {moved.error!r}, prior = {moved.prior!r}"
+            lines.append(f"{quoted(moved.constant)} = {{ {numbers} }}")
+    return "\n".join(lines) + "\n"
+
+
+def _spread_lines(part: BackendFit) -> list[str]:
+    names = np.array(part.problem.devices)
+    factors = {}
+    for phase, word in PHASES.items():
+        kept = part.chosen(phase) & np.array([is_plain(row.observation) for row in part.rows])
+        devices = list(names[kept])
+        if len(set(devices)) < FEWEST_DEVICES:
+            return []  # too few for a band of its own: the runtime file's stays
+        factors[word] = _digits(band_factor(part.residuals[kept], devices))
+    known = sorted({row.case.machine.lineage for row in part.rows} - {""})
+    return [
+        f"[spread.{part.backend}]",
+        *(f"{word} = {factors[word]!r}" for word in ("decode", "prefill")),
+        f"devices = {len(set(part.problem.devices))}",
+        f"known = [{', '.join(quoted(name) for name in known)}]",
+        "",
+    ]
+
+
+def quoted(text: str) -> str:
+    """A TOML basic string."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def write(text: str, path: Path) -> None:
+    """Write a file so that a reader finds the old one or the new one, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

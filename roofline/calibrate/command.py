@@ -1,0 +1,52 @@
+"""What `roofline calibrate` does: read, fit, report, and write where it may."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from roofline import fitted
+from roofline.bench import Reading, read_path, shipped
+from roofline.calibrate.calibration import HEADER, calibrate, to_toml, write
+from roofline.calibrate.report import report, scores_toml, shipped_scores
+from roofline.catalog import user_directory
+from roofline.report import Format
+from roofline.spec import SpecError
+
+
+def run(
+    observations: Path | None, backends: Sequence[str], keep: bool, out: Path | None, scores: bool, form: Format
+) -> tuple[str, list[Path]]:
+    """(report, files written). keep: write to the user's directory; out: to a file. scores: only the shipped ones.
+
+    Raises SpecError when the observations are too few, and for a file that was not written by a calibration.
+    """
+    if scores:
+        return shipped_scores(form), []
+    targets = [*([user_directory() / fitted.FILE] if keep else []), *([out] if out else [])]
+    for target in targets:
+        _refuse_foreign(target)
+    reading: Reading = shipped() if observations is None else read_path(observations)
+    calibration = calibrate(reading.observations, backends)
+    calibration.skipped.extend((one.id or f"row {one.row}", one.reason) for one in reading.skipped)
+    text = to_toml(calibration, "shipped observations" if observations is None else observations.name)
+    written = []
+    for target in targets:
+        write(text, target)
+        beside = target.with_name(f"{target.stem}_scores.toml")
+        write(scores_toml(calibration, text), beside)
+        written += [target, beside]
+    return report(calibration, form), written
+
+
+def _refuse_foreign(path: Path) -> None:
+    """SpecError when a file stands there that a calibration did not write."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            begins = file.readline().rstrip()
+    except FileNotFoundError:
+        return
+    except (OSError, UnicodeDecodeError):
+        begins = ""
+    if begins != HEADER:
+        raise SpecError(f"{path}: expected no file or one that a calibration wrote, found another; it is left alone")

@@ -1,0 +1,87 @@
+"""A calibration as text: how right it is on left-out devices, what moved and how sure, what was not used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from roofline import fitted
+from roofline.calibrate.calibration import Calibration, quoted
+from roofline.calibrate.crossval import Score
+from roofline.report import Format, render, to_json
+from roofline.spec import SpecError, read_toml
+
+SCORE_COLUMNS = (
+    "group", "rows", "devices", "median_error", "geometric_factor", "bias", "within_10", "within_20", "within_50",
+    "devices_within_factor_1_5", "coverage",
+)  # fmt: skip
+_MOVED_COLUMNS = ("constant", "prior", "value", "error")
+SCORES = Path(fitted.__file__).resolve().parent / "fitted_scores.toml"
+
+
+def report(calibration: Calibration, form: Format) -> str:
+    """Scores, constants and skipped rows in a format; CSV holds the scores alone."""
+    scores = [asdict(one) for part in calibration.backends for one in part.scores]
+    moved = [asdict(one) for part in calibration.backends for one in part.moved]
+    skipped = [{"id": identity, "reason": reason} for identity, reason in calibration.skipped]
+    if form == "json":
+        return to_json({"schema": "roofline.calibration/1", "scores": scores, "constants": moved, "skipped": skipped})
+    if form == "csv":
+        return render(scores, SCORE_COLUMNS, "csv")
+    sections = [
+        ("Leave one device out", render(scores, SCORE_COLUMNS, form)),
+        ("Constants", render(moved, _MOVED_COLUMNS, form)),
+        (f"Not used: {len(skipped)} rows", _reasons(skipped, form)),
+    ]
+    mark = "## " if form == "md" else ""
+    return "\n".join(f"{mark}{name}\n\n{text}" for name, text in sections)
+
+
+def _reasons(skipped: Sequence[dict[str, str]], form: Format) -> str:
+    """How many rows were left out for each reason, and the first of them."""
+    counted: dict[str, list[str]] = {}
+    for row in skipped:
+        counted.setdefault(row["reason"], []).append(row["id"])
+    rows = [{"reason": reason, "rows": len(ids), "id": ids[0]} for reason, ids in counted.items()]
+    rows.sort(key=lambda row: -int(str(row["rows"])))
+    return render(rows, ("rows", "reason", "id"), form) if rows else "none\n"
+
+
+def scores_toml(calibration: Calibration, constants: str) -> str:
+    """The scores as a file that belongs to a file of constants, told by its digest."""
+    lines = [
+        "# Written by `roofline calibrate` beside the constants: how right they are on devices left out of the fit.",
+        f'constants_sha256 = "{digest(constants)}"',
+    ]
+    for part in calibration.backends:
+        for one in part.scores:
+            lines += ["", "[[scores]]", *_fields(one)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(one: Score) -> list[str]:
+    return [f"{key} = {_toml(value)}" for key, value in asdict(one).items() if value is not None]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, str):
+        return quoted(value)
+    return str(value) if isinstance(value, int) else repr(float(f"{value:.4g}"))
+
+
+def digest(text: str) -> str:
+    """SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def shipped_scores(form: Format) -> str:
+    """The scores that belong to the shipped constants; SpecError when they belong to others."""
+    data = read_toml(SCORES)
+    constants = (SCORES.parent / fitted.FILE).read_text(encoding="utf-8")
+    if data["constants_sha256"] != digest(constants):
+        expected = f"expected the digest of {fitted.FILE}, found another: run calibrate again"
+        raise SpecError(f"{SCORES}: constants_sha256: {expected}")
+    return render(data["scores"], SCORE_COLUMNS, form)

@@ -1,0 +1,96 @@
+"""Check: every observation gets a verdict, or a reason why there is none."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from roofline.bench import Given, Observation, Skipped, read_path, shipped
+from roofline.bench.names import Names
+from roofline.check.nearest import Near, near, point_of
+from roofline.check.siblings import mark_suspects
+from roofline.check.verdicts import Expectation, Row, expectation, judge
+from roofline.spec import SpecError
+
+_TIERS = {"A": 3, "B": 2, "C": 1}
+MOST_REMEMBERED = 4096  # expectations that are kept while a file is read: files repeat their configurations
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """Every row of a file is in one of the two. skipped: those that could not be read, then those without prediction."""
+
+    rows: tuple[Row, ...]
+    skipped: tuple[Skipped, ...]
+
+    def worst(self, count: int) -> list[Row]:
+        """The rows with the largest factor between prediction and measurement."""
+        return sorted(self.rows, key=lambda row: -abs(math.log(row.ratio)))[:count]
+
+
+def check_file(path: str | Path | None = None, given: Given = Given()) -> Checked:  # noqa: B008 - frozen
+    """The verdicts of a file in any known format, of standard input for '-', of the shipped observations for None."""
+    reading = shipped() if path is None else read_path(path, given)
+    return check(reading.observations, reading.skipped)
+
+
+def given(hw: str | None = None, model: str | None = None, quant: str | None = None) -> Given:
+    """What the user says about a file, in the catalog's names; SpecError for an unknown one."""
+    names = Names()
+    return Given(hw and names.hardware(hw)[0] and hw, model and names.model(model), quant and names.quant(quant))
+
+
+def check(observations: Iterable[Observation], skipped: Iterable[Skipped] = ()) -> Checked:
+    """The verdict of each observation; one that cannot be predicted joins the skipped with its reason."""
+    rows: list[Row] = []
+    unpredicted: list[Skipped] = []
+    outlooks = _Outlooks()
+    for place, observation in enumerate(observations, 1):
+        try:
+            rows.append(judge(observation, outlooks.of(observation)))
+        except SpecError as error:
+            unpredicted.append(Skipped(observation.id, place, str(error)))
+    return Checked(tuple(mark_suspects(rows)), tuple(chain(skipped, unpredicted)))
+
+
+def better_measured(row: Row, count: int = 3) -> list[Near]:
+    """The nearest shipped rows that are documented at least as well as this one, itself left out."""
+    seen, least = row.observation, _TIERS.get(row.observation.tier.upper(), 0)
+
+    def accept(other: Observation) -> bool:
+        same = (other.hardware, other.count, other.model, other.quant, other.tok_s) == (
+            seen.hardware, seen.count, seen.model, seen.quant, seen.tok_s,
+        )  # fmt: skip
+        return not same and other.id != seen.id and _TIERS.get(other.tier.upper(), 0) >= least
+
+    return near(point_of(expectation(seen).expected.prediction, row.phase), row.phase, count, accept)
+
+
+class _Outlooks:
+    """Expectations, remembered for rows that differ only in what was measured and who says so."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Expectation | SpecError] = {}
+
+    def of(self, seen: Observation) -> Expectation:
+        """The expectation of an observation; SpecError where there is none."""
+        key = (
+            seen.hardware, seen.count, seen.host, seen.model, seen.quant, seen.phase, seen.prompt, seen.gen, seen.depth,
+            seen.batch, seen.ubatch, seen.threads, seen.backend, seen.runtime, seen.build, seen.date, seen.flash_attn,
+            seen.gpu_layers, seen.mem_mts, seen.kind, seen.note,
+        )  # fmt: skip
+        known = self._known.get(key)
+        if known is None:
+            try:
+                known = expectation(seen)
+            except SpecError as error:
+                known = error
+            if len(self._known) >= MOST_REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            self._known[key] = known
+        if isinstance(known, SpecError):
+            raise known
+        return known

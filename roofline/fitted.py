@@ -1,0 +1,104 @@
+"""Fitted constants: a file of values that take the place of the priors in the runtime files, and of bands.
+
+`roofline calibrate` writes it. The package ships one, made from public measurements; a user's own, in ROOFLINE_PATH or
+the user's directory, comes on top, constant by constant.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from roofline.spec import Spec, Words, read_toml, validate
+
+FILE = "fitted.toml"
+_SHIPPED = Path(__file__).resolve().parent / FILE
+
+
+class FittedConstant(Spec):
+    """A constant's fitted value, its relative standard error, and the prior it began from."""
+
+    value: float = Field(gt=0, allow_inf_nan=False)
+    error: float = Field(ge=0, allow_inf_nan=False)
+    prior: float = Field(gt=0, allow_inf_nan=False)
+
+
+class FittedSpread(Spec):
+    """Band factors of a backend, and what the devices behind them were.
+
+    decode, prefill: 8 of 10 measurements of a new device lie within ÷f … ×f. known: architectures of GPUs, or
+    instruction sets of CPUs, that the fit has seen.
+    """
+
+    decode: float = Field(gt=1, allow_inf_nan=False)
+    prefill: float = Field(gt=1, allow_inf_nan=False)
+    devices: int = Field(ge=0)
+    known: Words = ()
+
+
+class Fitted(Spec):
+    """A file of fitted constants. observations: what it was made from, in words."""
+
+    observations: str = ""
+    rows: int = Field(default=0, ge=0)
+    devices: int = Field(default=0, ge=0)
+    constants: dict[str, FittedConstant] = Field(default_factory=dict)
+    spread: dict[str, FittedSpread] = Field(default_factory=dict)
+
+
+def files(user: Path) -> list[Path]:
+    """The files of fitted constants, the shipped one first: a later one's values take the place of an earlier one's."""
+    own = [Path(part) for part in os.environ.get("ROOFLINE_PATH", "").split(os.pathsep) if part]
+    return [path for path in (_SHIPPED, user / FILE, *((root / FILE) for root in reversed(own))) if path.is_file()]
+
+
+@lru_cache(maxsize=8)
+def load(path: Path) -> Fitted:
+    """A file of fitted constants; SpecError names file and field."""
+    return validate(Fitted, read_toml(path), path)
+
+
+def apply(data: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
+    """The tables of a runtime with fitted values in place of its priors.
+
+    Constants are recognised by the origin that runtime.mark_origins noted in them.
+    """
+    for path in paths:
+        fitted = load(path)
+        if fitted.constants:
+            _replace(data.get("backends"), fitted)
+        for backend, spread in fitted.spread.items():
+            engine = data.get("backends", {}).get(backend)
+            if isinstance(engine, dict):
+                engine["spread"] = _spread(spread)
+    return data
+
+
+def _spread(spread: FittedSpread) -> dict[str, Any]:
+    note = f"leave-one-device-out residuals of {spread.devices} devices, widened for a new one"
+    return {
+        "decode": {"value": spread.decode, "basis": "fitted", "note": note},
+        "prefill": {"value": spread.prefill, "basis": "fitted", "note": note},
+        "known": list(spread.known),
+        "calibrated": True,
+    }
+
+
+def _replace(node: Any, fitted: Fitted) -> None:
+    if isinstance(node, dict):
+        found = fitted.constants.get(node["origin"]) if isinstance(node.get("origin"), str) else None
+        if found is not None:
+            prior = f"prior {found.prior:.3g}"
+            note = f"{prior}: {node['note']}" if node.get("note") else prior
+            node.setdefault("prior", node["value"])
+            node.update(value=found.value, error=found.error, basis="fitted", note=note)
+            return
+        for child in node.values():
+            _replace(child, fitted)
+    elif isinstance(node, list):
+        for child in node:
+            _replace(child, fitted)
