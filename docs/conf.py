@@ -13,7 +13,7 @@ copyright = "The roofline authors"
 release = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 version = release
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "roofline_output", "spec_reference"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "accuracy", "roofline_output", "spec_reference"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"

@@ -36,6 +36,7 @@ BOUNDS = ("compute", "memory", "overhead")
 class OperatorCost:
     """One operator of one group of layers over a whole step, all layers together. Bytes [B], times [s].
 
+    streamed_bytes: weights or cache that the kernel reads, some of them again [B].
     columns: tokens that meet one matrix, or one cache, in a pass [1]. nodes: kernels launched, or barriers passed [1].
     use: what its kernel was wanted for; None for small operators, and where an array mixes few and many columns.
     """
@@ -56,6 +57,7 @@ class OperatorCost:
     light_seconds: Real
     columns: Real
     nodes: Real
+    streamed_bytes: Real
     use: Use | None = None
 
     @property
@@ -253,7 +255,7 @@ def pipeline_share(machine: Machine, step: Step) -> Real:
     count = machine.hardware.count
     if count == 1 or not machine.engine.pipeline:
         return 1.0
-    deepest = max(machine.runtime.batch // machine.runtime.ubatch, 1)
+    deepest = np.maximum(machine.runtime.batch // step.limit, 1.0)
     in_flight = np.where(step.chunk > 1, np.clip(step.passes, 1.0, deepest), 1.0)
     share: Real = (in_flight + count - 1) / (count * in_flight)
     return share
@@ -306,15 +308,15 @@ def _cost(
     is_attention, is_matmul = demand.kind == "attention", demand.kind == "matmul"
     flops = demand.flops * count
     weight_bytes = demand.weights * share.bytes_per_element * count
-    if demand.routed and engine.rereads_experts > 1:
-        # columns is what an expert that is read serves: that many reads more.
-        weight_bytes = weight_bytes * np.where(step.columns <= engine.rereads_experts, demand.columns, 1.0)
     kv_bytes = (demand.kv_read + demand.kv_written) * kv_bytes_per_element * count + demand.state * STATE_BYTES * count
     activation_bytes = demand.activations * ACTIVATION_BYTES * count
     use: Use | None = None
     type_name = workload.kv_types[0] if is_attention else share.type if is_matmul else "f32"
     if is_matmul or is_attention:
         streamed, width = (kv_bytes, step.chunk) if is_attention else (weight_bytes, step.columns)
+        if demand.routed and engine.rereads_experts > 1:
+            # demand.columns is how many tokens an expert serves: the engine reads it that many times.
+            streamed = streamed * np.where(step.columns <= engine.rereads_experts, demand.columns, 1.0)
         use = Use(type_name, False, is_attention, demand.routed, is_attention and flash)
         compute, memory, sharpness = machine.times(use, flops, streamed, activation_bytes, demand.columns, width)
         few = machine.is_few(width)
@@ -322,7 +324,7 @@ def _cost(
         light = flops / machine.ceiling(type_name).peak
     else:
         # Norms, gates and lookups stream through memory; their few operations hide behind it.
-        compute, light, sharpness = 0.0, 0.0, float("inf")
+        compute, light, sharpness, streamed = 0.0, 0.0, float("inf"), weight_bytes + kv_bytes
         memory = (weight_bytes + kv_bytes) / machine.sustained_bandwidth + machine.activation_time(activation_bytes)
     nodes = demand.nodes
     if is_matmul:
@@ -333,7 +335,7 @@ def _cost(
     overhead = launched * machine.node_cost(step.columns)
     return OperatorCost(
         demand.operator, group, demand.kind, type_name, count, flops, weight_bytes, kv_bytes, activation_bytes,
-        compute, memory, sharpness, overhead, light, demand.columns, launched, use,
+        compute, memory, sharpness, overhead, light, demand.columns, launched, streamed, use,
     )  # fmt: skip
 
 

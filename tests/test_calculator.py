@@ -388,7 +388,9 @@ def test_a_faster_memory_is_never_slower(combination: tuple[tuple[str, str], str
 def test_more_sequences_share_the_weights(combination: tuple[tuple[str, str], str, str], batch: int, more: int) -> None:
     few, many = (point(combination, prompt=0, depth=100, batch=count).decode for count in (batch, batch + more))
     assert few and many
-    assert many.seconds >= few.seconds * (1 - 1e-9)
+    # An engine that reads experts for each token up to some width gets faster beyond it.
+    if point(combination).machine.engine.rereads_experts == 1:
+        assert many.seconds >= few.seconds * (1 - 1e-9)
     assert many.weight_bytes >= few.weight_bytes * (1 - 1e-9)
     assert many.weight_bytes / many.step.tokens <= few.weight_bytes / few.step.tokens * (1 + 1e-9)
     assert many.ceiling_tok_s >= few.ceiling_tok_s * (1 - 1e-9)

@@ -150,7 +150,8 @@ def test_what_ifs_go_the_right_way(result: Prediction) -> None:
         if change.decode_tok_s is None:
             continue  # it would not fit
         assert change.decode_tok_s > 0
-        if change.change.startswith(("memory", "q2_k")) or "memory channels" in change.change:
+        # Fewer bits can be slower: q2_k costs a small core more to unpack than it saves in reading.
+        if change.change.startswith("memory") or "memory channels" in change.change:
             assert change.decode_tok_s >= now * (1 - 1e-9), change.change
         if change.change.startswith("after 32768"):
             assert change.decode_tok_s < now

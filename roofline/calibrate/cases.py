@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from roofline.bench.expected import expect
 from roofline.bench.observation import Observation
@@ -28,10 +29,25 @@ class Row:
 
 
 @lru_cache(maxsize=1)
+def _tables() -> dict[str, Any]:
+    return read_toml(_EXCLUSIONS)
+
+
 def exclusions() -> dict[str, str]:
-    """Ids of rows that no fit uses, with the reason."""
-    rows = read_toml(_EXCLUSIONS)["rows"]
-    return {str(identity): str(reason) for identity, reason in rows.items()}
+    """Ids of single rows that no fit uses, with the reason."""
+    return {str(identity): str(reason) for identity, reason in _tables()["rows"].items()}
+
+
+def reason_to_leave_out(observation: Observation) -> str | None:
+    """Why no fit uses an observation, None where it may be used."""
+    listed = exclusions().get(observation.id)
+    if listed is not None:
+        return listed
+    for group in _tables()["groups"]:
+        if observation.id.startswith(group["prefix"]) and observation.hardware in group["hardware"]:
+            return str(group["reason"])
+    original = observation.extra.get("same_as")
+    return f"the same measurement as {original}" if original else None
 
 
 def collect(observations: Iterable[Observation]) -> tuple[list[Row], list[tuple[str, str]]]:
@@ -39,9 +55,7 @@ def collect(observations: Iterable[Observation]) -> tuple[list[Row], list[tuple[
     rows: list[Row] = []
     skipped: list[tuple[str, str]] = []
     for observation in sorted(observations, key=lambda one: one.id):
-        reason = exclusions().get(observation.id)
-        if reason is None and observation.extra.get("same_as"):
-            reason = f"the same measurement as {observation.extra['same_as']}"
+        reason = reason_to_leave_out(observation)
         if reason is not None:
             skipped.append((observation.id, reason))
             continue

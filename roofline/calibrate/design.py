@@ -132,11 +132,8 @@ class Design:
         costs = [cost for _, cost in operators]
         self.row = np.array([row for row, _ in operators], dtype=np.int64)
         self.flops = np.array([float(cost.flops) for cost in costs]) * np.array(is_kernel)
-        attention = np.array([cost.kind == "attention" for cost in costs])
-        weights = np.array([float(cost.weight_bytes) for cost in costs])
-        cache = np.array([float(cost.kv_bytes) for cost in costs])
         moved = np.array([float(cost.activation_bytes) for cost in costs])
-        self.streamed = np.where(attention, cache, np.where(np.array(is_kernel) > 0, weights, weights + cache))
+        self.streamed = np.array([float(cost.streamed_bytes) for cost in costs])
         self.moved = moved
         self.base, self.peak = np.array(bases), np.array(peaks)
         self.columns, self.threads = np.array(columns), np.array(losses)
