@@ -1,4 +1,4 @@
-"""Write the features of the shipped observations, after a change to them or the catalog: ``python -m tests.refresh_features``."""
+"""Write the features of the shipped observations anew: ``python -m tests.refresh_features``."""
 
 from roofline.bench import shipped
 from roofline.check.features import FILE, table

@@ -123,7 +123,7 @@ KINDS: dict[str, Callable[[Row], bool]] = {
 
 
 def groups(rows: Sequence[Row]) -> list[Group]:
-    """All rows, the plain ones, the backends among the plain ones, and the kinds, each by phase; empty ones left out."""
+    """All rows, the plain ones, these by backend, and the kinds, each by phase; empty ones left out."""
     plain = [row for row in rows if is_plain(row)]
     named: list[tuple[str, Sequence[Row]]] = [("all rows", rows), ("plain", plain)]
     for backend in sorted({row.backend for row in plain}):

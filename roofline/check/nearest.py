@@ -27,7 +27,7 @@ WEIGHTS = {"decode": (1.0, 0.1, 1.0, 0.1), "prefill": (0.1, 1.0, 0.1, 1.0)}
 #: Weight of |ln ratio| of other figures of the run: sequences, devices, threads, tokens.
 RUN_WEIGHT = 0.3
 #: What is added where the point differs; each is the most that the difference usually explains, as a logarithm.
-PENALTIES = {"backend": 1.0, "engine": 0.4, "period": 0.1, "family": 0.4, "quant": 0.1, "model": 0.1, "device": 0.2}
+PENALTIES = {"backend": 2.0, "engine": 0.4, "period": 0.1, "family": 0.4, "quant": 0.1, "model": 0.1, "device": 0.2}
 #: A cache of as many tokens is as far from an empty one as twice as many are from these [1].
 _SHORT = 1024
 
@@ -126,7 +126,8 @@ def measured_point(seen: Observation, found: Features) -> Point:
     """Where an observation lies."""
     return Point(
         seen.hardware, seen.model, seen.quant, seen.backend, runtime_for(seen).id or seen.runtime, found,
-        float(seen.batch or 1), float(seen.count), float(seen.threads) if seen.threads else None, float(seen.depth or 0),
+        batch=float(seen.batch or 1), count=float(seen.count), threads=float(seen.threads) if seen.threads else None,
+        depth=float(seen.depth or 0),
     )  # fmt: skip
 
 

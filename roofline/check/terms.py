@@ -66,7 +66,7 @@ class Times:
             memory = memory * np.where(self.attention == (scaled == "KV"), factor, 1.0)
         if scaled in ("compute path", "KV"):
             compute = compute * np.where(self.attention == (scaled == "KV"), factor, 1.0)
-        roofs = overlap(compute, memory, self.sharpness)
+        roofs = np.asarray(overlap(compute, memory, self.sharpness))
         share = np.where(self.attention, 0.0, memory_share(compute, memory, self.sharpness))
         kv = float(roofs[self.attention].sum())
         streamed = float((roofs * share).sum())

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-
 from roofline.bench import Observation
 from roofline.bench.expected import Expected, expect
 from roofline.check.terms import Change, change_needed
@@ -73,12 +71,16 @@ def expectation(observation: Observation) -> Expectation:
     """What is expected of an observation; SpecError with the reason when nothing can be."""
     expected = expect(observation)
     phase, prediction = expected.phase, expected.prediction
-    speeds = [float(np.squeeze(x)) for x in (phase.tok_s, phase.low_tok_s, phase.high_tok_s, phase.ceiling_tok_s)]
+    speeds = (float(phase.tok_s), float(phase.low_tok_s), float(phase.high_tok_s), float(phase.ceiling_tok_s))
     if not all(math.isfinite(speed) and speed > 0 for speed in speeds):
         raise SpecError(f"prediction: expected finite speeds, found {', '.join(f'{speed:g}' for speed in speeds)}")
+    tok_s, low, high, ceiling = speeds
     return Expectation(
-        expected,
-        *speeds,
+        expected=expected,
+        tok_s=tok_s,
+        low_tok_s=low,
+        high_tok_s=high,
+        ceiling_tok_s=ceiling,
         bytes_per_pass=float(phase.weight_bytes + phase.kv_bytes) / float(phase.step.passes),
         runtime=prediction.names.get("runtime", prediction.machine.runtime.name),
         backend=prediction.machine.backend,
