@@ -36,7 +36,7 @@ BOUNDS = ("compute", "memory", "overhead")
 class OperatorCost:
     """One operator of one group of layers over a whole step, all layers together. Bytes [B], times [s].
 
-    streamed_bytes: weights or cache that the kernel reads, some of them again [B].
+    computed_flops, streamed_bytes: what the kernel really does, parts of it more than once or for nothing [FLOP], [B].
     columns: tokens that meet one matrix, or one cache, in a pass [1]. nodes: kernels launched, or barriers passed [1].
     use: what its kernel was wanted for; None for small operators, and where an array mixes few and many columns.
     """
@@ -57,6 +57,7 @@ class OperatorCost:
     light_seconds: Real
     columns: Real
     nodes: Real
+    computed_flops: Real
     streamed_bytes: Real
     use: Use | None = None
 
@@ -311,14 +312,19 @@ def _cost(
     kv_bytes = (demand.kv_read + demand.kv_written) * kv_bytes_per_element * count + demand.state * STATE_BYTES * count
     activation_bytes = demand.activations * ACTIVATION_BYTES * count
     use: Use | None = None
+    computed = flops
     type_name = workload.kv_types[0] if is_attention else share.type if is_matmul else "f32"
     if is_matmul or is_attention:
         streamed, width = (kv_bytes, step.chunk) if is_attention else (weight_bytes, step.columns)
         if demand.routed and engine.rereads_experts > 1:
             # demand.columns is how many tokens an expert serves: the engine reads it that many times.
             streamed = streamed * np.where(step.columns <= engine.rereads_experts, demand.columns, 1.0)
+        if is_attention and engine.shared_cache:
+            # A prompt meets the caches that are there so far, half of them in the mean; a generation meets all.
+            others = np.where(step.chunk > 1, (step.batch + 1) / 2, step.batch)
+            computed, streamed = flops * others, streamed * others
         use = Use(type_name, False, is_attention, demand.routed, is_attention and flash)
-        compute, memory, sharpness = machine.times(use, flops, streamed, activation_bytes, demand.columns, width)
+        compute, memory, sharpness = machine.times(use, computed, streamed, activation_bytes, demand.columns, width)
         few = machine.is_few(width)
         use = use._replace(few=few) if isinstance(few, bool) else None
         light = flops / machine.ceiling(type_name).peak
@@ -335,7 +341,7 @@ def _cost(
     overhead = launched * machine.node_cost(step.columns)
     return OperatorCost(
         demand.operator, group, demand.kind, type_name, count, flops, weight_bytes, kv_bytes, activation_bytes,
-        compute, memory, sharpness, overhead, light, demand.columns, launched, streamed, use,
+        compute, memory, sharpness, overhead, light, demand.columns, launched, computed, streamed, use,
     )  # fmt: skip
 
 

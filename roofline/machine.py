@@ -119,7 +119,7 @@ class Machine:
         cpu = self.hardware.cpu
         if self.backend != "cpu" or cpu is None:
             return share * self.theoretical_bandwidth
-        limit = socket_limit(share, self.theoretical_bandwidth, cpu.sockets, self.engine.socket_gain.value)
+        limit = socket_limit(share, self.theoretical_bandwidth, cpu.sockets, self.engine.socket_share.value)
         if self.engine.core_bandwidth is None:
             return float(limit)
         core = self.engine.core_bandwidth.value * product(self.factors("core"))
@@ -321,9 +321,9 @@ def thread_share(threads: Real, half: Real) -> Real:
     return 1 / (1 + (threads - 1) / half)
 
 
-def socket_limit(share: Real, bandwidth: Real, sockets: Real, gain: Real) -> Real:
-    """What all sockets sustain [B/s] of `bandwidth`, theirs together: the first in full, of the others the gain."""
-    return share * bandwidth / sockets * (1 + (sockets - 1) * gain)
+def socket_limit(share: Real, bandwidth: Real, sockets: Real, socket_share: Real) -> Real:
+    """What the sockets sustain [B/s] of `bandwidth`, theirs together: several sustain `socket_share` of their sum."""
+    return share * bandwidth * np.where(np.greater(sockets, 1), socket_share, 1.0)
 
 
 def joint_limit(cores: Real, sockets: Real) -> Real:

@@ -113,6 +113,7 @@ COLUMNS: dict[str, Column] = {
         _column(
             "decode_bytes_per_token", "read/token", "B", "weight bytes that one decoded token reads", quantity=True
         ),
+        _column("rows_of", "rows of", "", "which rows a line of figures sums up"),
         _column("count", "devices", "", "devices that work together", digits=9),
         _column("measured_tok_s", "measured", "tok/s", "measured speed, all sequences together"),
         _column("predicted_tok_s", "expected", "tok/s", "expected speed of a measured run"),

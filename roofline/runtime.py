@@ -191,11 +191,12 @@ class Engine(Spec):
 
     memory: share of the theoretical bandwidth that is sustained, by memory class (hardware.memory_class).
     core_bandwidth: bytes one core reads per cycle. activation_bandwidth: rate at which activations move, as a share of
-    the sustained bandwidth. socket_gain: what a second socket adds, as a share of the first. thread_loss: threads at
+    the sustained bandwidth. socket_share: what several sockets sustain, as a share of their sum. thread_loss: threads at
     which half of the arithmetic rate is lost to waiting. context: memory the backend takes for itself [B]. usable:
     share of the memory that it may allocate; reserve: bytes left to the system. pipeline: whether the layers of several
     devices work at the same time on different parts of a prompt. rereads_experts: up to so many tokens at once, each
-    token reads its own experts' weights, shared or not.
+    token reads its own experts' weights, shared or not. shared_cache: whether every sequence of a batch attends over
+    the cache of all, masked.
     """
 
     memory: dict[str, Constant]
@@ -208,7 +209,7 @@ class Engine(Spec):
     barrier: Barrier | None = None
     core_bandwidth: Constant | None = None
     activation_bandwidth: Constant = Constant(value=1.0, basis="derived", note="activations stream through memory")
-    socket_gain: Constant = Constant(value=1.0, basis="derived", note="sockets add up")
+    socket_share: Constant = Constant(value=1.0, basis="derived", note="sockets add up")
     thread_loss: Constant | None = None
     flash_attention: bool = True
     fused_attention_nodes: float = 1.0
@@ -218,6 +219,7 @@ class Engine(Spec):
     reserve: Constant = Constant(value=0.0, basis="derived", note="nothing else lives in the device's memory")
     pipeline: bool = False
     rereads_experts: PositiveInt = 1
+    shared_cache: bool = False
     spread: Spread
 
     @model_validator(mode="after")

@@ -145,14 +145,13 @@ def test_coverage_of_simulated_devices() -> None:
 
 
 def test_coverage_leaves_the_device_out() -> None:
-    # Nine devices at 0.1 and one at 5. Without the tenth the band is 0.1 · NEW_DEVICE, which does not hold it; the
-    # others are held either way: 9 of 10. With itself in its band (level 0.88 of 10: 0.1 as well) the same, so a
-    # second one: with two of five at 5, each is missed by a band of the other four (level 1.0 → 0.95: 5) never.
+    # Nine devices at 0.1 and one at 5: the band of the nine does not hold the tenth, the others are held.
     assert nested_coverage(np.array([0.1] * 9 + [5.0]), list("abcdefghij")) == pytest.approx(0.9)
-    assert nested_coverage(np.array([0.1, 0.1, 0.1, 5.0, 5.0]), list("abcde")) == pytest.approx(1.0)
-    # One of three: the band of the other two (0.1) misses it, theirs (level 0.95: 5) hold them: 2 of 3. A band that
-    # had seen all three would have held it.
-    assert nested_coverage(np.array([0.1, 0.1, 5.0]), list("abc")) == pytest.approx(2 / 3)
+    # Of three, the band of the first two (0.1 · NEW_DEVICE) misses the third, the other two are held: 2 of 3. A band
+    # that had seen all three (level 0.95: 5) would have held it too.
+    residuals = np.array([0.1, 0.1, 5.0])
+    assert nested_coverage(residuals, list("abc")) == pytest.approx(2 / 3)
+    assert np.log(band_factor(residuals, list("abc"))) >= 5
 
 
 def test_coverage_of_one_device_is_unknown() -> None:

@@ -232,7 +232,20 @@ def test_too_few_rows_are_refused() -> None:
     with pytest.raises(SpecError, match=rf"at least {FEWEST_ROWS} rows of one backend.*found {len(mine)} in all") as bad:
         calibrate(mine)
     assert "\n" not in str(bad.value) and "rows of metal" in str(bad.value)
-    assert calibrate([row.observation for row in rows_of("metal")][:FEWEST_ROWS]).backends
+
+
+def test_just_enough_rows_on_two_devices_are_fitted() -> None:
+    """What is left when one of them is left out is too little to fit: it is predicted by the priors."""
+    by_device: dict[str, list[Observation]] = {}
+    for row in rows_of("metal"):
+        by_device.setdefault(row.observation.hardware, []).append(row.observation)
+    first, second = sorted(by_device.values(), key=len)[-2:]
+    (part,) = calibrate([*first[: FEWEST_ROWS - 1], second[0]]).backends
+    predicted = np.exp(part.residuals) * part.problem.design.measured
+    prior = part.problem.design.speeds(part.problem.design.table.logs)
+    assert predicted[[row.observation.hardware == first[0].hardware for row in part.rows]] == pytest.approx(
+        prior[[row.observation.hardware == first[0].hardware for row in part.rows]]
+    )
 
 
 def test_nothing_at_all_is_refused() -> None:

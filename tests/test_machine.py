@@ -102,8 +102,8 @@ def test_a_second_socket_adds_what_the_engine_makes_of_it() -> None:
     two = {"cpu.sockets": 2}
     assert machine(CPU, device=two).theoretical_bandwidth == 20e9
     assert machine(CPU, device=two).sustained_bandwidth == pytest.approx(10e9)
-    gain = {"backends.cpu.socket_gain": {"value": 0.2}}
-    assert machine(CPU, device=two, engine=gain).sustained_bandwidth == pytest.approx(6e9)  # 5 × (1 + 0.2)
+    gain = {"backends.cpu.socket_share": {"value": 0.6}}
+    assert machine(CPU, device=two, engine=gain).sustained_bandwidth == pytest.approx(6e9)  # 10 × 0.6
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@
 
 import re
 from collections.abc import Iterable
+from typing import ClassVar
 
 from accuracy_tables import goals_table, rows_table, speedups_table
 from docutils import nodes
@@ -52,7 +53,7 @@ class Observations(Lines):
     """Every row of a shipped file, measured and predicted."""
 
     required_arguments = 1
-    option_spec = {"ids": directives.unchanged}
+    option_spec: ClassVar = {"ids": directives.unchanged}
 
     def run(self) -> list[nodes.Node]:
         """The tables by device."""
@@ -64,7 +65,7 @@ class Speedups(Lines):
     """One version against another."""
 
     required_arguments = 1
-    option_spec = {name: directives.unchanged for name in ("of", "over", "ids", "phase")}
+    option_spec: ClassVar = dict.fromkeys(("of", "over", "ids", "phase"), directives.unchanged)
 
     def run(self) -> list[nodes.Node]:
         """The table."""

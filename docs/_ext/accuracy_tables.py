@@ -144,7 +144,9 @@ def goals_table(lines: Iterable[str]) -> Iterator[str]:
             if goal == "–":
                 continue
             if not found:
-                rows.append((name, f"{phase}: no group of the scores", "", "", f"≤ {goal} %", "–", "not scored", "", ""))
+                rows.append(
+                    (name, f"{phase}: no group of the scores", "", "", f"≤ {goal} %", "–", "not scored", "", "")
+                )
             rows += [(name, *_score(one, float(goal) / 100)) for one in found]
     yield from table(head, rows, right=(2, 3, 4, 5, 7, 8))
 

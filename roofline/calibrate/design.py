@@ -131,7 +131,7 @@ class Design:
             is_kernel.append(1.0)
         costs = [cost for _, cost in operators]
         self.row = np.array([row for row, _ in operators], dtype=np.int64)
-        self.flops = np.array([float(cost.flops) for cost in costs]) * np.array(is_kernel)
+        self.flops = np.array([float(cost.computed_flops) for cost in costs]) * np.array(is_kernel)
         moved = np.array([float(cost.activation_bytes) for cost in costs])
         self.streamed = np.array([float(cost.streamed_bytes) for cost in costs])
         self.moved = moved
@@ -161,7 +161,7 @@ class Design:
             launches.append([self.table.index(one) for one in (first, *machine.factors("launch", few=few))])
             bases.append(self.table.index(first))
             per_threads.append(self.table.index(engine.barrier.per_thread) if cpu and engine.barrier else self._one)
-            gains.append(self.table.index(engine.socket_gain))
+            gains.append(self.table.index(engine.socket_share))
             losses.append(self.table.index(engine.thread_loss) if engine.thread_loss else self._one)
             bandwidth.append(machine.theoretical_bandwidth)
             sockets.append(float(cpu.sockets) if cpu else 1.0)

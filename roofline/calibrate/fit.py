@@ -28,6 +28,7 @@ SIGMAS = {
     "per_thread": 0.4,
     "core_bandwidth": 0.3,
     "activation_bandwidth": 0.7,
+    "socket_share": 0.3,
     "thread_loss": 0.7,
     "value": 0.25,
 }

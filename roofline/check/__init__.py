@@ -1,9 +1,4 @@
-"""Measured speeds against predictions: a verdict for every row, errors by group, and what is most wrong."""
+"""Measured speeds against predictions: a verdict for every row, errors by group, what is most wrong, and what is near.
 
-from roofline.check.checking import Checked, check, check_file
-from roofline.check.groups import Group, groups
-from roofline.check.nearest import Near, nearest
-from roofline.check.report import check_report
-from roofline.check.verdicts import Row
-
-__all__ = ["Checked", "Group", "Near", "Row", "check", "check_file", "check_report", "groups", "nearest"]
+checking.check gives the verdicts, groups.groups their errors, report.report the text; nearest.nearest stands alone.
+"""

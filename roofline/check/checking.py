@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ MOST_REMEMBERED = 4096  # expectations that are kept while a file is read: files
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """Every row of a file is in one of the two. skipped: those that could not be read, then those without prediction."""
+    """Every row of a file is in one of the two. skipped: what could not be read, then what could not be predicted."""
 
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...]
@@ -38,9 +38,20 @@ def check_file(path: str | Path | None = None, given: Given = Given()) -> Checke
 
 
 def given(hw: str | None = None, model: str | None = None, quant: str | None = None) -> Given:
-    """What the user says about a file, in the catalog's names; SpecError for an unknown one."""
+    """What the user says about a file; SpecError for a name that the catalog does not have."""
     names = Names()
-    return Given(hw and names.hardware(hw)[0] and hw, model and names.model(model), quant and names.quant(quant))
+    known: tuple[tuple[str, str | None, Callable[[str], object]], ...] = (
+        ("--hw", hw, names.hardware),
+        ("--model", model, names.model),
+        ("--quant", quant, names.quant),
+    )
+    for option, name, find in known:
+        try:
+            if name is not None:
+                find(name)
+        except SpecError as error:
+            raise SpecError(f"{option}: {error}") from None
+    return Given(hw, model, quant)
 
 
 def check(observations: Iterable[Observation], skipped: Iterable[Skipped] = ()) -> Checked:

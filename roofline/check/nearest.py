@@ -9,6 +9,7 @@ penalty: another backend, engine, family of quantisation, quantisation, model or
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from math import log
@@ -18,6 +19,7 @@ from typing import Literal
 from roofline.bench import Observation, runtime_for, shipped
 from roofline.bench.expected import expect
 from roofline.calculator import Prediction
+from roofline.catalog import normalise
 from roofline.check.features import Features, features, shipped_features
 from roofline.quantization import layout
 from roofline.spec import SpecError
@@ -27,7 +29,7 @@ WEIGHTS = {"decode": (1.0, 0.1, 1.0, 0.1), "prefill": (0.1, 1.0, 0.1, 1.0)}
 #: Weight of |ln ratio| of other figures of the run: sequences, devices, threads, tokens.
 RUN_WEIGHT = 0.3
 #: What is added where the point differs; each is the most that the difference usually explains, as a logarithm.
-PENALTIES = {"backend": 2.0, "engine": 0.4, "period": 0.1, "family": 0.4, "quant": 0.1, "model": 0.1, "device": 0.2}
+PENALTIES = {"backend": 2.0, "engine": 0.4, "period": 0.1, "family": 0.4, "quant": 0.1, "model": 0.1, "device": 0.5}
 #: A cache of as many tokens is as far from an empty one as twice as many are from these [1].
 _SHORT = 1024
 
@@ -53,7 +55,10 @@ class Near:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point in whose neighbourhood to look: names, features and figures of the run. runtime: id of its file."""
+    """A point in whose neighbourhood to look: names, features and figures of the run. runtime: id of its file.
+
+    count: devices that work together; sockets are one.
+    """
 
     hardware: str
     model: str
@@ -90,7 +95,7 @@ def point_of(prediction: Prediction, phase: str) -> Point:
         runtime=names.get("runtime", machine.runtime.name),
         features=features(prediction, found),
         batch=_least(prediction.workload.batch),
-        count=float(machine.hardware.count),
+        count=1.0 if machine.backend == "cpu" else float(machine.hardware.count),
         threads=float(machine.threads) if machine.backend == "cpu" else None,
         depth=_least(prediction.workload.depth),
     )
@@ -125,10 +130,17 @@ def near(point: Point, phase: str, count: int, accept: Callable[[Observation], b
 def measured_point(seen: Observation, found: Features) -> Point:
     """Where an observation lies."""
     return Point(
-        seen.hardware, seen.model, seen.quant, seen.backend, runtime_for(seen).id or seen.runtime, found,
-        batch=float(seen.batch or 1), count=float(seen.count), threads=float(seen.threads) if seen.threads else None,
+        hardware=seen.hardware,
+        model=seen.model,
+        quant=seen.quant,
+        backend=seen.backend,
+        runtime=runtime_for(seen).id or seen.runtime,
+        features=found,
+        batch=float(seen.batch or 1),
+        count=1.0 if seen.backend == "cpu" else float(seen.count),
+        threads=float(seen.threads) if seen.threads else None,
         depth=float(seen.depth or 0),
-    )  # fmt: skip
+    )
 
 
 def distance(here: Point, there: Point, phase: str) -> float:
@@ -148,7 +160,7 @@ def distance(here: Point, there: Point, phase: str) -> float:
     total += RUN_WEIGHT * run
     if here.backend != there.backend:
         total += PENALTIES["backend"]
-    if here.runtime != there.runtime:
+    if normalise(here.runtime) != normalise(there.runtime):
         total += PENALTIES["period" if _engine(here.runtime) == _engine(there.runtime) else "engine"]
     if layout(mine.type).family != layout(theirs.type).family:
         total += PENALTIES["family"]
@@ -163,8 +175,8 @@ def distance(here: Point, there: Point, phase: str) -> float:
 
 
 def _engine(runtime: str) -> str:
-    """'llama.cpp' of 'llama.cpp-2024-06'."""
-    return runtime.partition("-")[0]
+    """The letters of an engine's name without its version: 'llamacpp' of 'llama.cpp-2024-06'."""
+    return normalise(re.sub(r"-?\d.*", "", runtime))
 
 
 def _near(seen: Observation, phase: str, length: float) -> Near:

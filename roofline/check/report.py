@@ -10,6 +10,7 @@ from typing import Any
 from roofline.bench import Skipped
 from roofline.check.checking import Checked, better_measured, check_file, given
 from roofline.check.groups import devices, groups
+from roofline.check.nearest import Near
 from roofline.check.verdicts import VERDICTS, Row
 from roofline.report import Format, printable, render, to_csv, to_json
 
@@ -19,7 +20,7 @@ ROW_KEYS = (
     "low_tok_s", "high_tok_s", "ceiling_tok_s", "ratio", "verdict", "term", "reason", "guessed",
 )  # fmt: skip
 _GROUP_KEYS = (
-    "group", "phase", "rows", "devices", "median_error", "geometric_factor", "within_10", "within_20", "within_50",
+    "rows_of", "phase", "rows", "devices", "median_error", "geometric_factor", "within_10", "within_20", "within_50",
     "bias", "coverage", "devices_within_factor_1_5",
 )  # fmt: skip
 _DEVICE_KEYS = ("hardware", "backend", "phase", "rows", "median_error", "geometric_factor", "bias", "coverage")
@@ -27,7 +28,7 @@ _WORST_KEYS = (
     "id", "hardware", "model", "quant", "runtime", "phase", "measured_tok_s", "predicted_tok_s", "ratio", "verdict",
     "term",
 )  # fmt: skip
-_NEAR_KEYS = ("of", "id", "hardware", "model", "quant", "runtime", "tok_s", "ratio", "distance", "source")
+_NEAR_KEYS = ("of", "id", "hardware", "model", "quant", "runtime", "measured_tok_s", "ratio", "distance", "source")
 _SHOWN_IDS = 6
 
 
@@ -56,6 +57,11 @@ def row_record(row: Row) -> dict[str, Any]:
     }
 
 
+def near_record(near: Near) -> dict[str, Any]:
+    """A measured point near a row, its speed under the name that rows have it under."""
+    return {("measured_tok_s" if key == "tok_s" else key): value for key, value in asdict(near).items()}
+
+
 def record(checked: Checked, worst: int) -> dict[str, Any]:
     """A check as the JSON contract has it: rows, skipped, and the summary."""
     verdicts = Counter(row.verdict for row in checked.rows)
@@ -74,7 +80,7 @@ def record(checked: Checked, worst: int) -> dict[str, Any]:
                     **row_record(row),
                     "term_share": row.change.share if row.change else None,
                     "term_factor": row.change.factor if row.change else None,
-                    "nearest": [asdict(near) for near in better_measured(row)],
+                    "nearest": [near_record(near) for near in better_measured(row)],
                 }
                 for row in checked.worst(worst)
             ],
@@ -111,7 +117,7 @@ def _sections(checked: Checked, form: Format, worst: int) -> list[tuple[str, str
     listed = devices(checked.rows)
     sections = [("", _headline(checked) + "\n")]
     if checked.rows:
-        sections.append(("Errors", render([asdict(group) for group in groups(checked.rows)], _GROUP_KEYS, form)))
+        sections.append(("Errors", render(_group_lines(checked), _GROUP_KEYS, form)))
     if doubted:
         sections.append(("Doubtful measurements", _lines(doubted, bullet)))
     if lowest:
@@ -121,10 +127,14 @@ def _sections(checked: Checked, form: Format, worst: int) -> list[tuple[str, str
         reasons = [row for row in lowest if row.verdict == "off"]
         if reasons:
             sections.append(("What would make them exact", _lines(reasons, bullet)))
-        near = [{**asdict(one), "of": row.observation.id} for row in lowest for one in better_measured(row)]
+        near = [{"of": row.observation.id, **near_record(one)} for row in lowest for one in better_measured(row)]
         sections.append(("Nearest better-measured rows", render(near, _NEAR_KEYS, form) if near else ""))
     sections.append(("Skipped", _skipped(checked.skipped, bullet)))
     return sections
+
+
+def _group_lines(checked: Checked) -> list[dict[str, Any]]:
+    return [{**asdict(group), "rows_of": group.group} for group in groups(checked.rows)]
 
 
 def _headline(checked: Checked) -> str:

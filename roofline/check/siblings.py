@@ -17,6 +17,7 @@ from roofline.units import format_number
 
 MORE_BYTES = 1.3  # times the bytes of a sibling: what no scale or header explains
 NOISE = 1.25  # how far a ratio of two speeds of one run may be from the expected one
+MOST_PAIRED = 100  # siblings that are compared each with each; more are compared with the typical one of each kind
 _SETTING = re.compile(r"[\w-]+=[^;,\s]+")  # 'tokenizer=llamafile' in a note
 
 
@@ -24,7 +25,7 @@ def mark_suspects(rows: Sequence[Row]) -> list[Row]:
     """The rows in order, with those that contradict their siblings marked suspect."""
     families: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
-        if row.phase == "decode":
+        if row.phase == "decode" and row.verdict != "impossible":  # what cannot be is no witness against others
             families[_family(row)].append(place)
     marked = list(rows)
     for places in families.values():
@@ -44,8 +45,16 @@ def _family(row: Row) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _mark(rows: list[Row], places: Iterable[int]) -> None:
+def _mark(rows: list[Row], places: Sequence[int]) -> None:
     """Mark the fewest rows whose removal leaves no contradiction; of two that contradict each other alone, both."""
+    if len(places) > MOST_PAIRED:
+        typical = _typical(rows, places)
+        references = [rows[place] for place in typical]
+        for place in set(places).difference(typical):
+            others = [one for one in references if contradicts(one, rows[place]) or contradicts(rows[place], one)]
+            if others:
+                rows[place] = _suspect(rows[place], others)
+        places = typical
     against: dict[int, list[int]] = defaultdict(list)
     for larger in places:
         for smaller in places:
@@ -63,6 +72,14 @@ def _mark(rows: list[Row], places: Iterable[int]) -> None:
         against = {place: [other for other in others if other not in worst] for place, others in against.items()}
 
 
+def _typical(rows: Sequence[Row], places: Iterable[int]) -> list[int]:
+    """The row of median speed of every quantisation."""
+    by_quant: dict[str, list[int]] = defaultdict(list)
+    for place in places:
+        by_quant[rows[place].observation.quant].append(place)
+    return [sorted(own, key=lambda place: rows[place].observation.tok_s)[len(own) // 2] for own in by_quant.values()]
+
+
 def contradicts(larger: Row, smaller: Row) -> bool:
     """Whether the row with more bytes is faster than can be, the other one given."""
     if larger.bytes_per_pass <= MORE_BYTES * smaller.bytes_per_pass:
@@ -77,9 +94,7 @@ def _suspect(row: Row, others: Sequence[Row]) -> Row:
     words = "; ".join(_words(row, other) for other in others[:3])
     if len(others) == 1 and _better_exchanged(row, others[0]):
         words += ". Exchanged, the two speeds agree better with the prediction: are the quantisations swapped?"
-    verdict = row.verdict if row.verdict == "impossible" else "suspect"
-    reason = f"{row.reason}; {words}" if row.verdict == "impossible" else words
-    return replace(row, verdict=verdict, reason=reason, change=None)
+    return replace(row, verdict="suspect", reason=words, change=None)
 
 
 def _words(row: Row, other: Row) -> str:

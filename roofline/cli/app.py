@@ -180,7 +180,7 @@ def check(
 
     Example: roofline check llama-bench.json --hw m2-ultra-76
     """
-    from roofline.check import check_report
+    from roofline.check.report import check_report
 
     typer.echo(check_report(file, hw, model, quant, form.value, worst), nl=False)
 
