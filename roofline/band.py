@@ -13,6 +13,9 @@ OPEN_MEMORY = 0.2  # the device is sold with several memories, and the default w
 UNSEEN = 0.3  # no device of this architecture or instruction set in the fit
 
 
+_RATES = ("memory.transfer_rate", "memory.bandwidth")
+
+
 @dataclass(frozen=True, slots=True)
 class Band:
     """factor: 8 of 10 measurements are meant to lie within ÷factor … ×factor. reasons: why it is wider than usual."""
@@ -50,4 +53,4 @@ def _widening(machine: Machine) -> tuple[float, tuple[str, ...]]:
 
 def _is_overridden(machine: Machine) -> bool:
     figures = machine.hardware.figures()
-    return any(figure.basis == "override" for path, figure in figures.items() if path.startswith("memory."))
+    return any(figures[path].basis == "override" for path in _RATES if path in figures)

@@ -205,8 +205,13 @@ def load_model(name: str) -> Entry[Model]:
 def load_runtime(name: str) -> Entry[Runtime]:
     """A runtime by id or file, on top of the one it extends."""
     identity, path = (Path(name).stem, Path(name)) if _is_file(name) else resolve("runtimes", name)
-    tables = fitted.apply(_runtime_tables(path, ()), fitted.files(user_directory()))
-    return Entry(identity, path, validate(Runtime, tables, path))
+    paths = fitted.files(user_directory())
+    tables = fitted.apply(_runtime_tables(path, ()), paths)
+    try:
+        return Entry(identity, path, validate(Runtime, tables, path))
+    except SpecError as error:
+        validate(Runtime, _runtime_tables(path, ()), path)  # the file itself is at fault, or else the fitted constants
+        raise SpecError(f"{', '.join(str(one) for one in paths)}: in {error}") from None
 
 
 def _runtime_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:

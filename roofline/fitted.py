@@ -6,6 +6,7 @@ the user's directory, comes on top, constant by constant.
 
 from __future__ import annotations
 
+import math
 import os
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import Field
 
 from roofline.spec import Spec, Words, read_toml, validate
 
+SAME = 1e-3  # priors are written down with four digits
 FILE = "fitted.toml"
 _SHIPPED = Path(__file__).resolve().parent / FILE
 
@@ -92,10 +94,13 @@ def _replace(node: Any, fitted: Fitted) -> None:
     if isinstance(node, dict):
         found = fitted.constants.get(node["origin"]) if isinstance(node.get("origin"), str) else None
         if found is not None:
-            prior = f"prior {found.prior:.3g}"
-            note = f"{prior}: {node['note']}" if node.get("note") else prior
-            node.setdefault("prior", node["value"])
-            node.update(value=found.value, error=found.error, basis="fitted", note=note)
+            stated = node.get("prior", node["value"])
+            # A value that somebody has changed since is no longer the prior of that fit: theirs counts.
+            if isinstance(stated, (int, float)) and math.isclose(stated, found.prior, rel_tol=SAME):
+                if "prior" not in node:
+                    prior = f"prior {stated:.3g}"
+                    node.update(prior=stated, note=f"{prior}: {node['note']}" if node.get("note") else prior)
+                node.update(value=found.value, error=found.error, basis="fitted")
             return
         for child in node.values():
             _replace(child, fitted)

@@ -79,6 +79,23 @@ def remarks(prediction: Prediction) -> list[str]:
     return found
 
 
+def band_reasons(prediction: Prediction) -> tuple[str, ...]:
+    """Why the band is wider than usual for its backend."""
+    phase = prediction.decode or prediction.prefill
+    return phase.band.reasons if phase else ()
+
+
+def band_words(prediction: Prediction) -> str:
+    """What the band is, and what would narrow it."""
+    spread = prediction.machine.engine.spread
+    if spread.calibrated:
+        text = "8 of 10 measurements of a new device are meant to lie between low and high"
+    else:
+        text = "low to high is meant to hold 8 of 10 measurements; uncalibrated, from published spreads"
+    reasons = band_reasons(prediction)
+    return f"{text}; wider than usual, since {' and '.join(reasons)}." if reasons else f"{text}."
+
+
 def memory_words(bill: MemoryBill) -> str:
     """The bill as a sum in words, and the verdict."""
     items = [

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from roofline.calculator import Phase, Prediction
-from roofline.reasons import memory_words, remarks, why
+from roofline.reasons import band_reasons, band_words, memory_words, remarks, why
 from roofline.units import format_number, format_quantity
 
 if TYPE_CHECKING:
@@ -296,7 +296,11 @@ def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any
         "ttft_s": _number(prediction.ttft_s, fits),
         "tpot_s": _number(prediction.tpot_s, fits),
         "total_s": _number(prediction.total_s, fits),
-        "band": {"share": 0.8, "calibrated": prediction.machine.engine.spread.calibrated},
+        "band": {
+            "share": 0.8,
+            "calibrated": prediction.machine.engine.spread.calibrated,
+            "wider_because": list(band_reasons(prediction)),
+        },
         "why": why(prediction) if fits else None,
         "remarks": remarks(prediction),
         "ways_out": [asdict(way) for way in ways],
@@ -397,9 +401,7 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
     shown = ["phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound"]
     lines += [render(rows, shown, "table")]
     lines += [_times(prediction), f"Memory: {memory_words(prediction.memory)}.", f"Why: {why(prediction)}"]
-    spread = prediction.machine.engine.spread
-    if not spread.calibrated:
-        lines.append("Band: low to high is meant to hold 8 of 10 measurements; uncalibrated, from published spreads.")
+    lines += [f"Band: {band_words(prediction)}"]
     lines += [f"Note: {remark}" for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()
     if assumed:

@@ -28,7 +28,8 @@ def predicted(hardware: str, **options: object) -> Prediction:
 
 def test_a_device_of_which_all_is_known_has_the_spread_of_its_backend() -> None:
     found = band(machine(GPU), SPREAD)
-    assert (found.factor, found.reasons) == (pytest.approx(1.5), ())
+    assert found.factor == pytest.approx(1.5)
+    assert found.reasons == ()
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_light_limits_the_upper_end() -> None:
     for hardware in SOME:
         decode = predicted(hardware).decode
         assert decode
-        limited += decode.high_tok_s < decode.tok_s * decode.band.factor * (1 - 1e-9)
+        limited += bool(decode.high_tok_s < decode.tok_s * decode.band.factor * (1 - 1e-9))
     assert limited > 0
 
 
@@ -140,7 +141,8 @@ def test_saying_which_memory_narrows_the_band() -> None:
         if rate is None:
             continue
         default, _ = api.load_machine(name, "llama.cpp", None, None, None)
-        said, _ = api.load_machine(name, "llama.cpp", None, None, {"memory.transfer_rate": f"{rate.value / 1e6:g} MT/s"})
+        aloud = {"memory.transfer_rate": f"{rate.value / 1e6:g} MT/s"}
+        said, _ = api.load_machine(name, "llama.cpp", None, None, aloud)
         wide, narrow = band(default, SPREAD), band(said, SPREAD)
         assert narrow.factor < wide.factor, name
         assert any("--set memory.transfer_rate" in reason for reason in wide.reasons), name
@@ -170,7 +172,7 @@ def test_an_assumed_memory_widens_and_setting_it_narrows() -> None:
 
 
 def test_every_device_has_a_band_with_reasons_in_words() -> None:
-    reasons = set()
+    reasons: set[str] = set()
     for name in sorted(catalog.files("hardware")):
         for backend in catalog.load_hardware(name).spec.backends:
             try:

@@ -10,7 +10,18 @@ from roofline.bench import shipped
 from roofline.bench.observation import Observation
 from roofline.calibrate import cases
 from roofline.calibrate.calibration import calibrate, to_toml
-from roofline.calibrate.fit import CAUCHY, FEWEST_ROWS, NOISE, SHARE_SIGMA, SIGMAS, WEIGHT_POWER, case_weights, fit
+from roofline.calibrate.design import Floats
+from roofline.calibrate.fit import (
+    CAUCHY,
+    FEWEST_ROWS,
+    NOISE,
+    SHARE_SIGMA,
+    SIGMAS,
+    WEIGHT_POWER,
+    Problem,
+    case_weights,
+    fit,
+)
 from roofline.runtime import Constant
 from roofline.spec import SpecError
 from tests.problems import drawn, measured_at, problem_of, remeasured, rows_of
@@ -80,6 +91,29 @@ def test_a_prior_that_is_right_is_left_where_it_is() -> None:
     assert found.logs == pytest.approx(prior, abs=1e-9)
 
 
+def objective(problem: Problem, logs: Floats) -> float:
+    """What the fit minimises: weighted Cauchy losses of the deviations, and the squared distances from the priors."""
+    deviations = np.log(problem.design.speeds(logs) / problem.design.measured) / problem.noise
+    weights = case_weights(problem.devices, np.ones(len(deviations), dtype=bool)) * np.array(problem.trust)
+    free = problem.sigmas > 0
+    distances = (logs - problem.design.table.logs)[free] / problem.sigmas[free]
+    return float((weights * CAUCHY**2 * np.log1p((deviations / CAUCHY) ** 2)).sum() + (distances**2).sum())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_no_constant_can_move_to_the_better(backend: str) -> None:
+    """At the solution the objective is least: a step of any constant, either way, makes it larger."""
+    problem = problem_of(rows_of(backend))
+    found = fit(problem, iterations=40).logs
+    least = objective(problem, found)
+    assert least < objective(problem, problem.design.table.logs)
+    for at in np.flatnonzero(problem.sigmas > 0):
+        for step in (-0.1, 0.1):
+            moved = found.copy()
+            moved[at] += step * problem.sigmas[at]
+            assert objective(problem, moved) > least, problem.design.table.origins[at]
+
+
 # -- what it does not move --------------------------------------------------------------------------------------------
 
 
@@ -119,7 +153,7 @@ def test_how_far_a_constant_may_move() -> None:
             assert sigma == constant.sigma
         else:
             assert sigma == (SHARE_SIGMA if ".memory." in origin else SIGMAS.get(word, 0.0))
-    assert SHARE_SIGMA < min(SIGMAS.values())
+    assert min(SIGMAS.values()) > SHARE_SIGMA
     assert Constant(value=1.0).sigma == 0
 
 
@@ -229,7 +263,8 @@ def test_the_same_rows_in_any_order_give_the_same_bytes() -> None:
 
 def test_too_few_rows_are_refused() -> None:
     mine = [row.observation for row in rows_of("metal")][: FEWEST_ROWS - 1]
-    with pytest.raises(SpecError, match=rf"at least {FEWEST_ROWS} rows of one backend.*found {len(mine)} in all") as bad:
+    words = rf"at least {FEWEST_ROWS} rows of one backend.*found {len(mine)} in all"
+    with pytest.raises(SpecError, match=words) as bad:
         calibrate(mine)
     assert "\n" not in str(bad.value) and "rows of metal" in str(bad.value)
 

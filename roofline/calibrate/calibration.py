@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -19,9 +20,11 @@ from roofline.calibrate.design import Design, Floats
 from roofline.calibrate.fit import FEWEST_ROWS, Fit, Problem, fit
 from roofline.spec import SpecError
 
-HEADER = "# Written by `roofline calibrate`: values in place of the priors in runtimes/*.toml, and the 80 % band."
+WRITTEN_BY = "# Written by `roofline calibrate`"
+HEADER = f"{WRITTEN_BY}: values in place of the priors in runtimes/*.toml, and the 80 % band."
 Mask: TypeAlias = NDArray[np.bool_]
 PHASES = {"pp": "prefill", "tg": "decode"}
+NARROWEST = 1.01  # no band is narrower than the measurements' own noise
 DIGITS = 4  # significant digits of a fitted constant: far below its error
 
 
@@ -125,6 +128,10 @@ def calibrate(observations: Iterable[Observation], backends: Sequence[str] = ())
         problem = Problem(Design([row.case for row in mine]), phases, tuple(trust(row.observation) for row in mine))
         full = fit(problem)
         found.append(BackendFit(backend, mine, problem, full, leave_one_device_out(problem, full)))
+    missing = sorted(set(backends) - {part.backend for part in found})
+    if missing and not any(reason.startswith("only") for _, reason in skipped):
+        have = ", ".join(sorted({row.case.machine.backend for row in rows})) or "none"
+        raise SpecError(f"--backend: expected one that the observations have ({have}), found {missing[0]!r}")
     if not found:
         left_out = f"{len(skipped)} left out, the first because: {skipped[0][1]}" if skipped else "none left out"
         needed = f"at least {FEWEST_ROWS} rows of one backend that can be predicted"
@@ -165,7 +172,7 @@ def _spread_lines(part: BackendFit) -> list[str]:
         devices = list(names[kept])
         if len(set(devices)) < FEWEST_DEVICES:
             return []  # too few for a band of its own: the runtime file's stays
-        factors[word] = _digits(band_factor(part.residuals[kept], devices))
+        factors[word] = max(_digits(band_factor(part.residuals[kept], devices)), NARROWEST)
     known = sorted({row.case.machine.lineage for row in part.rows} - {""})
     return [
         f"[spread.{part.backend}]",
@@ -178,7 +185,7 @@ def _spread_lines(part: BackendFit) -> list[str]:
 
 def quoted(text: str) -> str:
     """A TOML basic string."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")  # JSON's escapes are TOML's
 
 
 def write(text: str, path: Path) -> None:
@@ -188,6 +195,9 @@ def write(text: str, path: Path) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)  # as any new file, not as a temporary one
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from roofline import fitted
 from roofline.bench import Reading, read_path, shipped
-from roofline.calibrate.calibration import HEADER, calibrate, to_toml, write
+from roofline.calibrate.calibration import WRITTEN_BY, calibrate, to_toml, write
 from roofline.calibrate.report import report, scores_toml, shipped_scores
 from roofline.catalog import user_directory
 from roofline.report import Format
@@ -26,6 +26,7 @@ def run(
     targets = [*([user_directory() / fitted.FILE] if keep else []), *([out] if out else [])]
     for target in targets:
         _refuse_foreign(target)
+        _refuse_foreign(_scores_beside(target))
     reading: Reading = shipped() if observations is None else read_path(observations)
     calibration = calibrate(reading.observations, backends)
     calibration.skipped.extend((one.id or f"row {one.row}", one.reason) for one in reading.skipped)
@@ -33,10 +34,14 @@ def run(
     written = []
     for target in targets:
         write(text, target)
-        beside = target.with_name(f"{target.stem}_scores.toml")
+        beside = _scores_beside(target)
         write(scores_toml(calibration, text), beside)
         written += [target, beside]
     return report(calibration, form), written
+
+
+def _scores_beside(target: Path) -> Path:
+    return target.with_name(f"{target.stem}_scores.toml")
 
 
 def _refuse_foreign(path: Path) -> None:
@@ -48,5 +53,5 @@ def _refuse_foreign(path: Path) -> None:
         return
     except (OSError, UnicodeDecodeError):
         begins = ""
-    if begins != HEADER:
+    if not begins.startswith(WRITTEN_BY):
         raise SpecError(f"{path}: expected no file or one that a calibration wrote, found another; it is left alone")

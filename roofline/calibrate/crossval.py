@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from roofline.calibrate.design import Floats
-from roofline.calibrate.fit import Fit, Problem, fit
+from roofline.calibrate.fit import FEWEST_ROWS, Fit, Problem, fit
 
 BAND = 0.8  # share of new measurements that the band is to hold
 FEWEST_DEVICES = 3  # for a spread of one's own
@@ -45,8 +45,8 @@ def leave_one_device_out(problem: Problem, full: Fit, iterations: int = 4) -> Fl
     measured = np.log(design.measured)
     for device in sorted(set(problem.devices)):
         out = devices == device
-        if out.all():
-            logs = design.table.logs  # nothing else to learn from: the prior
+        if int((~out).sum()) < FEWEST_ROWS:
+            logs = design.table.logs  # too little else to learn from: the prior
         else:
             logs = fit(problem, ~out, full.logs, iterations).logs
         residuals[out] = np.log(design.speeds(logs))[out] - measured[out]

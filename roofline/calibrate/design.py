@@ -47,15 +47,20 @@ class Constants:
 
     origins: list[str] = field(default_factory=list)
     constants: list[Constant] = field(default_factory=list)
+    highest: list[float] = field(default_factory=list)
     _index: dict[str, int] = field(default_factory=dict)
 
-    def index(self, constant: Constant) -> int:
-        """The place of a constant; constants without origin are kept apart by their value, and never move."""
+    def index(self, constant: Constant, highest: float = np.inf) -> int:
+        """The place of a constant; constants without origin are kept apart by their value, and never move.
+
+        highest: what it may be at most: shares of a ceiling end at 1.
+        """
         key = constant.origin or f"= {constant.value!r}"
         if key not in self._index:
             self._index[key] = len(self.origins)
             self.origins.append(key)
             self.constants.append(constant)
+            self.highest.append(highest)
         return self._index[key]
 
     @property
@@ -120,9 +125,10 @@ class Design:
             per_cycle = machine.is_per_cycle(kernel)
             constant = kernel.per_cycle if per_cycle else kernel.efficiency
             assert constant is not None  # rate_base refuses a kernel without a rate
-            rates.append(self._indices(constant, machine, "rate", use))
+            share_of_peak = not per_cycle and not kernel.of
+            rates.append(self._indices(constant, machine, "rate", use, 1.0 if share_of_peak else np.inf))
             halves.append(self.table.index(kernel.half_columns))
-            streams.append(self._indices(kernel.bandwidth, machine, "stream", use))
+            streams.append(self._indices(kernel.bandwidth, machine, "stream", use, 1.0))
             bases.append(machine.cycles if per_cycle else base)
             losses.append(float(machine.threads) if per_cycle and machine.engine.thread_loss else 1.0)
             peaks.append(peak or np.inf)
@@ -143,8 +149,10 @@ class Design:
         self.halves = np.array(halves, dtype=np.int64)
         self.passes = np.array([float(cost.nodes) for cost in costs])
 
-    def _indices(self, constant: Constant, machine: Machine, on: str, use: Use | None) -> list[int]:
-        return [self.table.index(one) for one in (constant, *machine.factors(on, use))]
+    def _indices(
+        self, constant: Constant, machine: Machine, on: str, use: Use | None, highest: float = np.inf
+    ) -> list[int]:
+        return [self.table.index(constant, highest), *(self.table.index(one) for one in machine.factors(on, use))]
 
     def _add_rows(self) -> None:
         shares, cores, launches, bases, per_threads, gains, losses = [], [], [], [], [], [], []
@@ -152,7 +160,7 @@ class Design:
         for case in self.cases:
             machine, engine = case.machine, case.machine.engine
             cpu = machine.hardware.cpu if machine.backend == "cpu" else None
-            shares.append(self._indices(machine.bandwidth_share, machine, "memory", None))
+            shares.append(self._indices(machine.bandwidth_share, machine, "memory", None, 1.0))
             core = engine.core_bandwidth if cpu else None
             cores.append(self._indices(core, machine, "core", None) if core else [])
             cycles.append(machine.cycles if core else np.inf)

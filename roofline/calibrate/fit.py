@@ -122,6 +122,7 @@ def fit(
         )
     prior, noise = design.table.logs, problem.noise
     weights = case_weights(problem.devices, kept) * np.array(problem.trust)
+    highest = np.log(design.table.highest)
     logs = prior.copy() if start is None else start.copy()
     deviations = _deviations(design, logs, noise)
     for _ in range(iterations):
@@ -130,7 +131,7 @@ def fit(
         curvature = jacobian.T @ (robust[:, None] * jacobian) + np.diag(1 / sigmas[free] ** 2)
         gradient = jacobian.T @ (robust * deviations) + (logs[free] - prior[free]) / sigmas[free] ** 2
         step = np.clip(np.linalg.solve(curvature, -gradient), -LARGEST_STEP, LARGEST_STEP)
-        logs[free] += step
+        logs[free] = np.minimum(logs[free] + step, highest[free])
         deviations = _deviations(design, logs, noise)
         if np.abs(step).max() < CONVERGED:
             break
