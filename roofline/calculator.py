@@ -171,10 +171,14 @@ class Prediction:
     weights: Weights
     machine: Machine
     workload: Workload
-    memory: MemoryBill
     prefill: Phase | None
     decode: Phase | None
     names: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def memory(self) -> MemoryBill:
+        """What has to be held."""
+        return bill(self.model, self.weights, self.machine, self.workload)
 
     @property
     def ttft_s(self) -> Real | None:
@@ -205,7 +209,7 @@ def predict(model: Model, weights: Weights, machine: Machine, workload: Workload
         prefill = run(model, weights, machine, workload, workload.prefill(ubatch), spread.prefill)
     if np.max(workload.gen) > 0:
         decode = run(model, weights, machine, workload, workload.decode(ubatch), spread.decode)
-    return Prediction(model, weights, machine, workload, bill(model, weights, machine, workload), prefill, decode)
+    return Prediction(model, weights, machine, workload, prefill, decode)
 
 
 def check_supported(weights: Weights, machine: Machine, workload: Workload) -> None:
@@ -269,16 +273,9 @@ def operator_costs(
     flash = uses_flash_attention(machine, workload)
     kv_bytes = _kv_bytes_per_element(model, workload)
     costs: list[OperatorCost] = []
-    for group in model.groups:
-        for demand in group.layer.demands(step, model.hidden):
-            shares = weights.shares_of(group.name, demand.operator, len(group.indices))
-            for share in shares:
-                costs.append(
-                    _cost(demand, group.name, share, step, machine, workload, flash, kv_bytes.get(group.name, 2.0))
-                )
-    for demand in model.head_demands(step):
-        for share in weights.shares_of("", demand.operator, 1):
-            costs.append(_cost(demand, "", share, step, machine, workload, flash, 2.0))
+    for group, layers, demand in model.demands(step):
+        for share in weights.shares_of(group, demand.operator, layers):
+            costs.append(_cost(demand, group, share, step, machine, workload, flash, kv_bytes.get(group, 2.0)))
     return costs
 
 
@@ -323,10 +320,11 @@ def _cost(
             # A prompt meets the caches that are there so far, half of them in the mean; a generation meets all.
             others = np.where(step.chunk > 1, (step.batch + 1) / 2, step.batch)
             computed, streamed = flops * others, streamed * others
-        use = Use(type_name, False, is_attention, demand.routed, is_attention and flash)
-        compute, memory, sharpness = machine.times(use, computed, streamed, activation_bytes, demand.columns, width)
         few = machine.is_few(width)
-        use = use._replace(few=few) if isinstance(few, bool) else None
+        one_width = isinstance(few, bool)
+        use = Use(type_name, one_width and bool(few), is_attention, demand.routed, is_attention and flash)
+        compute, memory, sharpness = machine.times(use, computed, streamed, activation_bytes, demand.columns, width)
+        use = use if one_width else None
         light = flops / machine.ceiling(type_name).peak
     else:
         # Norms, gates and lookups stream through memory; their few operations hide behind it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -74,23 +75,44 @@ def _toml_files(directory: Path) -> Iterator[Path]:
 
 def shown(path: Path) -> str:
     """A file as reports name it: shipped ones by their place in the project, the user's own in full."""
-    root = _PACKAGE.parent
+    return _shown(str(path))
+
+
+@lru_cache(maxsize=1024)
+def _shown(name: str) -> str:
+    root, path = _PACKAGE.parent, Path(name)
     return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def resolve(room: Room, name: str) -> tuple[str, Path]:
     """The id and file that `name` stands for; SpecError with the nearest names when there is none."""
-    known = files(room)
-    if name in known:
-        return name, known[name]
-    wanted = normalise(name)
-    for identity, path in known.items():
-        if normalise(identity) == wanted:
-            return identity, path
+    found = resolve_id(room, name)
+    if found is None:
+        _known.cache_clear()  # a file may be new
+        found = resolve_id(room, name)
+    if found is not None:
+        return found
+    wanted, known = normalise(name), files(room)
     for identity, path in known.items():  # only a miss pays for reading every file's aliases
         if wanted in {normalise(alias) for alias in _aliases(path)}:
             return identity, path
     raise SpecError(f"{_option(room)}: expected {_article(room)}, found {units.short(name)}; {suggestion(name, known)}")
+
+
+def resolve_id(room: Room, name: str) -> tuple[str, Path] | None:
+    """The id and file whose id is spelt like `name`, aliases left out; None where there is none."""
+    known, spellings = _known(room, tuple((path, path.stat().st_mtime_ns) for path in directories(room)))
+    if name in known:
+        return name, known[name]
+    identity = spellings.get(normalise(name))
+    return None if identity is None else (identity, known[identity])
+
+
+@lru_cache(maxsize=16)
+def _known(room: Room, _directories: tuple[tuple[Path, int], ...]) -> tuple[dict[str, Path], dict[str, str]]:
+    """(file by id, id by its normalised spelling); walking the directories takes milliseconds."""
+    known = files(room)
+    return known, {normalise(identity): identity for identity in reversed(known)}
 
 
 @lru_cache(maxsize=1024)
@@ -143,6 +165,10 @@ def load_hardware(name: str, overrides: tuple[tuple[str, str], ...] = ()) -> Ent
     counted = _COUNT[0].match(name.strip())
     if _is_file(name) and not counted:
         return _read_hardware(Path(name).stem, Path(name), overrides)
+    if resolve_id("hardware", name) is None:  # before the aliases of every file are read
+        for count, one in _counts(name):
+            if resolve_id("hardware", one) is not None:
+                return _several(count, one, overrides)
     try:
         if counted and _is_file(counted[2]):
             raise SpecError(f"--hw: expected a file, found {units.short(name)}")
@@ -152,14 +178,23 @@ def load_hardware(name: str, overrides: tuple[tuple[str, str], ...] = ()) -> Ent
     return _read_hardware(identity, path, overrides)
 
 
+def _counts(name: str) -> list[tuple[int, str]]:
+    """How a name reads as a count of something: '2x rtx-3090' and 'rtx-3090x2' are (2, 'rtx-3090')."""
+    before, after = (pattern.match(name.strip()) for pattern in _COUNT)
+    readings = [(int(before[1]), before[2])] if before else []
+    readings += [(int(after[2]), after[1])] if after else []
+    return [(count, one) for count, one in readings if count > 0]
+
+
+def _several(count: int, name: str, overrides: tuple[tuple[str, str], ...]) -> Entry[Hardware]:
+    entry = load_hardware(name, overrides)
+    return Entry(f"{entry.id}x{count}" if count > 1 else entry.id, entry.path, entry.spec.times(count))
+
+
 def _counted_or_sized(name: str, overrides: tuple[tuple[str, str], ...], miss: SpecError) -> Entry[Hardware]:
     """`2x rtx-3090`, `rtx-3090x2` and `rpi5-4gb`; `miss` is raised when the name is none of these."""
-    for pattern, count_group, name_group in ((_COUNT[0], 1, 2), (_COUNT[1], 2, 1)):
-        match = pattern.match(name.strip())
-        if match and int(match[count_group]) > 0:
-            entry = load_hardware(match[name_group], overrides)
-            count = int(match[count_group])
-            return Entry(f"{entry.id}x{count}" if count > 1 else entry.id, entry.path, entry.spec.times(count))
+    for count, one in _counts(name):
+        return _several(count, one, overrides)
     sized = _SIZE.match(name.strip())
     if sized:
         entry = load_hardware(sized[1], overrides)
@@ -214,8 +249,13 @@ def load_runtime(name: str) -> Entry[Runtime]:
         raise SpecError(f"{', '.join(str(one) for one in paths)}: in {error}") from None
 
 
+@lru_cache(maxsize=64)
+def _runtime_file(path: Path) -> dict[str, Any]:
+    return read_toml(path)
+
+
 def _runtime_tables(path: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
-    data = read_toml(path)
+    data = deepcopy(_runtime_file(path))
     base = data.pop("extends", None)
     mark_origins(data, path.stem)
     if base is None:

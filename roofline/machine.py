@@ -239,7 +239,7 @@ class Machine:
         """
         few = self.is_few(width)
         if not isinstance(few, np.ndarray):
-            exact = use._replace(few=few)
+            exact = use if use.few == few else use._replace(few=few)
             return (*self._use_times(exact, flops, streamed, activations, columns), self.sharpness(exact))
         narrow, wide = use._replace(few=True), use._replace(few=False)
         compute_narrow, memory_narrow = self._use_times(narrow, flops, streamed, activations, columns)

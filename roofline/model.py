@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from roofline.blocks import Layer, Matrix
@@ -15,6 +16,7 @@ from roofline.spec import Number, PositiveInt, Source, Spec, Words
 from roofline.tensor import Tensor
 from roofline.workload import Step
 
+MOST_STEPS = 64  # whose demands are remembered
 MAX_LAYERS = 1_000  # the deepest published models have about 130; a hostile file may claim millions
 
 
@@ -99,6 +101,32 @@ class Model(Spec):
         """The output projection; a tied one reads the embedding table."""
         return Matrix("token_embd" if self.tied_embeddings else "output", self.hidden, self.vocab)
 
+    def demands(self, step: Step) -> Sequence[tuple[str, int, Demand]]:
+        """Every operator of a step as (group of layers, layers, demand), embedding and head last, in the group ''.
+
+        The last steps of plain numbers are remembered: the same step runs on many devices and in many quantisations.
+        """
+        if any(isinstance(value, np.ndarray) for value in (step.batch, step.new, step.past, step.limit)):
+            return self._demands(step)
+        known = self._known_demands
+        if step not in known:
+            if len(known) >= MOST_STEPS:
+                known.clear()
+            known[step] = self._demands(step)
+        return known[step]
+
+    @cached_property
+    def _known_demands(self) -> dict[Step, Sequence[tuple[str, int, Demand]]]:
+        return {}
+
+    def _demands(self, step: Step) -> Sequence[tuple[str, int, Demand]]:
+        layers = [
+            (group.name, len(group.indices), demand)
+            for group in self.groups
+            for demand in group.layer.demands(step, self.hidden)
+        ]
+        return [*layers, *(("", 1, demand) for demand in self.head_demands(step))]
+
     def head_demands(self, step: Step) -> Iterator[Demand]:
         """Embedding lookup, last norm and output head.
 
@@ -114,11 +142,14 @@ class Model(Spec):
     def tensors(self) -> list[Tensor]:
         """Every stored tensor, under its GGUF role; small vectors of a layer are gathered by role."""
         tensors = [Tensor("token_embd.weight", "token_embd", None, (self.hidden, self.vocab))]
+        matrices = {
+            kind: [(one.role, one.shape) for one in self.blocks[kind].matrices(self.hidden)] for kind in self.blocks
+        }
+        vectors = {kind: list(layer.vectors(self.hidden)) for kind, layer in self.blocks.items()}
         for index, kind in enumerate(self.order):
-            layer = self.blocks[kind]
-            for matrix in layer.matrices(self.hidden):
-                tensors.append(Tensor(f"blk.{index}.{matrix.role}.weight", matrix.role, index, matrix.shape))
-            for role, elements in layer.vectors(self.hidden):
+            for role, shape in matrices[kind]:
+                tensors.append(Tensor(f"blk.{index}.{role}.weight", role, index, shape))
+            for role, elements in vectors[kind]:
                 tensors.append(Tensor(f"blk.{index}.{role}", role, index, (elements,)))
         width = self.hidden * (2 if self.output_norm_bias else 1)
         tensors.append(Tensor("output_norm.weight", "output_norm", None, (width,)))

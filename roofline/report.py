@@ -75,7 +75,7 @@ COLUMNS: dict[str, Column] = {
         _column("tpot_s", "TPOT", "s", "time per output token of a sequence", quantity=True),
         _column("total_s", "total", "s", "prompt and generation", quantity=True),
         _column("operator", "operator", "", "operator, under its GGUF role"),
-        _column("group", "layers of kind", "", "kind of layer"),
+        _column("group", "group", "", "kind of layer, or which rows a line of figures sums up"),
         _column("type", "type", "", "stored type"),
         _column("layers", "layers", "", "how many layers", digits=9),
         _column("weight_bytes", "weights", "B", "weight bytes read", quantity=True),

@@ -19,7 +19,8 @@ class Constant(Spec):
     """A fitted or stated constant with its origin.
 
     sigma: how far a fit may move it, as the standard deviation of its logarithm; 0 keeps it. error: relative standard
-    error, where it was fitted. prior: the value of the runtime file, where a fitted one took its place. origin: the file and field that state it, set when the file is read.
+    error, where it was fitted. prior: the value of the runtime file, where a fitted one took its place. origin: the
+    file and field that state it, set when the file is read.
     """
 
     value: float = Field(ge=0, allow_inf_nan=False)
@@ -191,7 +192,7 @@ class Engine(Spec):
 
     memory: share of the theoretical bandwidth that is sustained, by memory class (hardware.memory_class).
     core_bandwidth: bytes one core reads per cycle. activation_bandwidth: rate at which activations move, as a share of
-    the sustained bandwidth. socket_share: what several sockets sustain, as a share of their sum. thread_loss: threads at
+    the sustained bandwidth. socket_share: what several sockets sustain, of their sum. thread_loss: threads at
     which half of the arithmetic rate is lost to waiting. context: memory the backend takes for itself [B]. usable:
     share of the memory that it may allocate; reserve: bytes left to the system. pipeline: whether the layers of several
     devices work at the same time on different parts of a prompt. rereads_experts: up to so many tokens at once, each

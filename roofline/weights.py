@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from itertools import chain
 
 from roofline.model import Model
 from roofline.quantization import ShapeFacts, assign_types, tensor_bytes
@@ -62,15 +61,9 @@ class Weights:
 
 def bytes_read(model: Model, weights: Weights, step: Step) -> float:
     """Weight bytes that a step reads [B]: every matrix in use once a pass, one row a token of an untied embedding."""
-    layers = (
-        (group.name, len(group.indices), demand)
-        for group in model.groups
-        for demand in group.layer.demands(step, model.hidden)
-    )
-    head = (("", 1, demand) for demand in model.head_demands(step))
     return sum(
         float(demand.weights) * share.bytes_per_element * share.layers
-        for group, count, demand in chain(layers, head)
+        for group, count, demand in model.demands(step)
         for share in weights.shares_of(group, demand.operator, count)
     )
 
@@ -107,8 +100,12 @@ def from_types(model: Model, quant: str, typed: Iterable[tuple[Tensor, str]]) ->
     bytes_by_type: dict[str, float] = {}
     elements_by_type: dict[str, int] = {}
     host_bytes = 0.0
+    sizes: dict[tuple[str, tuple[int, ...]], float] = {}  # layers are alike
     for tensor, type_name in typed:
-        size = tensor_bytes(type_name, tensor.shape)
+        like = (type_name, tensor.shape)
+        if like not in sizes:
+            sizes[like] = tensor_bytes(type_name, tensor.shape)
+        size = sizes[like]
         bytes_by_type[type_name] = bytes_by_type.get(type_name, 0.0) + size
         elements_by_type[type_name] = elements_by_type.get(type_name, 0) + tensor.elements
         if tensor.role == "token_embd" and not model.tied_embeddings:

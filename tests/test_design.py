@@ -66,7 +66,8 @@ def test_and_follows_it_when_every_constant_changes(perturbed: Path, chosen: tup
     for at, (origin, constant) in enumerate(zip(before.table.origins, before.table.constants, strict=True)):
         if constant.origin and constant.value > 0:
             value = constant.value * (0.70 + 0.29 * (at * 0.618034 % 1))
-            lines.append(f"{quoted(origin)} = {{ value = {value!r}, error = 0.1, prior = {constant.value!r} }}")
+            prior = constant.value if constant.prior is None else constant.prior
+            lines.append(f"{quoted(origin)} = {{ value = {value!r}, error = 0.1, prior = {prior!r} }}")
     perturbed.write_text("\n".join(lines) + "\n", encoding="utf-8")
     stated = tomllib.loads(perturbed.read_text(encoding="utf-8"))["constants"]
     assert len(stated) > 100

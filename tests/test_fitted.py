@@ -79,12 +79,12 @@ def test_nothing_else_changes(tmp_path: Path) -> None:
 
 def test_constants_in_lists_are_found_by_their_labels(tmp_path: Path) -> None:
     tables = small_tables()
-    origins = {
-        "engine: cuda.kernels[f16 few].efficiency": 0.55,
-        "engine: cuda.launch[any].seconds": 2e-6,
-        "engine: cpu.barrier.base": 3e-6,
+    origins = {  # value and prior
+        "engine: cuda.kernels[f16 few].efficiency": (0.55, 0.5),
+        "engine: cuda.launch[any].seconds": (2e-6, 1e-6),
+        "engine: cpu.barrier.base": (3e-6, 1e-6),
     }
-    text = "[constants]\n" + "".join(constant_line(origin, value, 0.5) for origin, value in origins.items())
+    text = "[constants]\n" + "".join(constant_line(origin, *values) for origin, values in origins.items())
     engine = apply_text(tables, text, tmp_path)
     kernel = engine.engine("cuda").kernels[0]
     barrier = engine.engine("cpu").barrier
@@ -99,6 +99,13 @@ def test_constants_of_other_runtimes_are_passed_over(tmp_path: Path) -> None:
     text += "[spread.tpu]\ndecode = 1.2\nprefill = 1.2\ndevices = 4\n"
     before = validate(Runtime, small_tables(), "runtime.toml")
     assert apply_text(small_tables(), text, tmp_path) == before
+
+
+def test_a_fit_that_began_from_another_prior_is_passed_over(tmp_path: Path) -> None:
+    """The runtime file says 0.5 now; what was fitted from 0.4 belongs to another version of it."""
+    text = "[constants]\n" + constant_line("engine: cuda.memory.gddr", 0.625, 0.4)
+    share = apply_text(small_tables(), text, tmp_path).engine("cuda").memory["gddr"]
+    assert (share.value, share.prior, share.basis) == (0.5, None, "assumed")
 
 
 def test_a_spread_replaces_the_band_of_its_backend_alone(tmp_path: Path) -> None:

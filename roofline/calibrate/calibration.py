@@ -71,27 +71,6 @@ class BackendFit:
             ]
         )
 
-    @property
-    def scores(self) -> list[Score]:
-        """By phase, and by phase and kind of measurement, for tiers A and B."""
-        names = np.array(self.problem.devices)
-        good = np.array([row.observation.tier in ("", "A", "B") for row in self.rows])
-        found = []
-        for phase, word in PHASES.items():
-            kinds = sorted({row.observation.kind for row in self.rows if row.observation.phase == phase})
-            plain = np.array([is_plain(row.observation) for row in self.rows])
-            groups = [(f"{self.backend} {word}", self.chosen(phase) & plain)]
-            groups += [
-                (f"{self.backend} {word}, {kind}", self.chosen(phase, kind))
-                for kind in kinds
-                if kind not in ("", "plain")
-            ]
-            for group, rows in groups:
-                kept = rows & good
-                if kept.any():
-                    found.append(score(group, self.residuals[kept], list(names[kept])))
-        return found
-
 
 @dataclass(frozen=True)
 class Calibration:
@@ -99,6 +78,31 @@ class Calibration:
 
     backends: list[BackendFit]
     skipped: list[tuple[str, str]]
+
+    @property
+    def scores(self) -> list[Score]:
+        """All backends together, then each: by phase, and by phase and kind of measurement, for tiers A and B."""
+        witnesses = [
+            (part.backend, row.observation, float(residual))
+            for part in self.backends
+            for row, residual in zip(part.rows, part.residuals, strict=True)
+            if row.observation.tier in ("", "A", "B")
+        ]
+        found = []
+        for backend in ("all", *(part.backend for part in self.backends)):
+            for phase, word in PHASES.items():
+                mine = [one for one in witnesses if backend in ("all", one[0]) and one[1].phase == phase]
+                kinds = sorted({kind_of(one) for _, one, _ in mine} - {"plain"})
+                groups = [(f"{backend} {word}", [one for one in mine if is_plain(one[1])])]
+                groups += [
+                    (f"{backend} {word}, {kind}", [one for one in mine if kind_of(one[1]) == kind]) for kind in kinds
+                ]
+                found += [
+                    score(group, np.array([ratio for _, _, ratio in rows]), [one.hardware for _, one, _ in rows])
+                    for group, rows in groups
+                    if rows
+                ]
+        return found
 
 
 def is_plain(observation: Observation) -> bool:
@@ -108,6 +112,11 @@ def is_plain(observation: Observation) -> bool:
         and observation.count == 1
         and observation.kind not in ("multi", "batch", "ubatch")
     )
+
+
+def kind_of(observation: Observation) -> str:
+    """The kind of measurement by which it is scored."""
+    return "multi" if observation.count > 1 else observation.kind or "plain"
 
 
 def calibrate(observations: Iterable[Observation], backends: Sequence[str] = ()) -> Calibration:

@@ -37,7 +37,7 @@ class Score:
     coverage: float | None
 
 
-def leave_one_device_out(problem: Problem, full: Fit, iterations: int = 4) -> Floats:
+def leave_one_device_out(problem: Problem, full: Fit, iterations: int = 15) -> Floats:
     """ln(predicted / measured) of every case, from a fit without its device; each starts from the full fit."""
     design = problem.design
     devices = np.array(problem.devices)

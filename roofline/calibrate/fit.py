@@ -11,11 +11,15 @@ The same input gives the same bytes: no random numbers, rows in the order of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from roofline.calibrate.design import Design, Floats
+from roofline.calibrate.design import Design, Floats, Ints
 from roofline.spec import SpecError
+
+Mask: TypeAlias = NDArray[np.bool_]
 
 #: Standard deviation of ln(constant) by the last word of its field: how well a constant of that kind is known before.
 SIGMAS = {
@@ -42,6 +46,9 @@ CAUCHY = 2.5  # deviations at which a row's weight is halved
 STEP = 1e-3  # of ln θ, for derivatives
 LARGEST_STEP = 0.5  # of ln θ in one iteration
 CONVERGED = 2e-3
+HALVINGS = 8
+FLAT = 1e-4  # a sweep that lowers the objective by less, relatively, has found nothing
+POLISH = (-0.1, 0.1, -0.01, 0.01)  # steps along one constant, in units of its sigma
 FEWEST_ROWS = 4
 
 
@@ -93,7 +100,7 @@ def _sigma(origin: str, stated: float) -> float:
     return SHARE_SIGMA if ".memory." in origin else SIGMAS.get(origin.rsplit(".", 1)[-1], 0.0)
 
 
-def case_weights(devices: tuple[str, ...], keep: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> Floats:
+def case_weights(devices: tuple[str, ...], keep: Mask) -> Floats:
     """Weight of each kept case: 1 / n^WEIGHT_POWER for a device with n of them; 0 for the others."""
     names = np.array(devices)
     weights = np.zeros(len(names))
@@ -103,41 +110,83 @@ def case_weights(devices: tuple[str, ...], keep: np.ndarray[tuple[int, ...], np.
     return weights
 
 
-def fit(
-    problem: Problem,
-    keep: np.ndarray[tuple[int, ...], np.dtype[np.bool_]] | None = None,
-    start: Floats | None = None,
-    iterations: int = 10,
-) -> Fit:
+def fit(problem: Problem, keep: Mask | None = None, start: Floats | None = None, iterations: int = 30) -> Fit:
     """The constants that fit the kept cases (all by default), beginning at `start` (the prior by default).
 
     Raises SpecError when there is too little to fit.
     """
-    design, sigmas = problem.design, problem.sigmas
-    kept = np.ones(len(design.cases), dtype=bool) if keep is None else keep
-    free = np.flatnonzero(sigmas > 0)
-    if int(kept.sum()) < FEWEST_ROWS or free.size == 0:
+    kept = np.ones(len(problem.design.cases), dtype=bool) if keep is None else keep
+    descent = _Descent(problem, kept, problem.design.table.logs if start is None else start)
+    if int(kept.sum()) < FEWEST_ROWS or descent.free.size == 0:
         raise SpecError(
             f"observations: expected at least {FEWEST_ROWS} rows that can be predicted, found {int(kept.sum())}"
         )
-    prior, noise = design.table.logs, problem.noise
-    weights = case_weights(problem.devices, kept) * np.array(problem.trust)
-    highest = np.log(design.table.highest)
-    logs = prior.copy() if start is None else start.copy()
-    deviations = _deviations(design, logs, noise)
     for _ in range(iterations):
-        jacobian = _jacobian(design, logs, noise, free, deviations)
-        robust = weights / (1 + (deviations / CAUCHY) ** 2)
-        curvature = jacobian.T @ (robust[:, None] * jacobian) + np.diag(1 / sigmas[free] ** 2)
-        gradient = jacobian.T @ (robust * deviations) + (logs[free] - prior[free]) / sigmas[free] ** 2
-        step = np.clip(np.linalg.solve(curvature, -gradient), -LARGEST_STEP, LARGEST_STEP)
-        logs[free] = np.minimum(logs[free] + step, highest[free])
-        deviations = _deviations(design, logs, noise)
-        if np.abs(step).max() < CONVERGED:
+        if descent.step() and not descent.polish():
             break
-    errors = np.zeros(len(logs))
-    errors[free] = np.sqrt(np.diag(np.linalg.inv(curvature)))
-    return Fit(logs, errors)
+    errors = np.zeros(len(descent.logs))
+    errors[descent.free] = np.sqrt(np.diag(np.linalg.inv(descent.curvature)))
+    return Fit(descent.logs, errors)
+
+
+class _Descent:
+    """The state of a fit: where it stands, and what the objective is there."""
+
+    def __init__(self, problem: Problem, kept: Mask, start: Floats) -> None:
+        table = problem.design.table
+        self.design, self.noise = problem.design, problem.noise
+        self.prior, self.sigmas, self.highest = table.logs, problem.sigmas, np.log(table.highest)
+        self.weights = case_weights(problem.devices, kept) * np.array(problem.trust)
+        self.free = np.flatnonzero(self.sigmas > 0)
+        self.curvature = np.eye(self.free.size)
+        self._stand_at(start.copy())
+
+    def _stand_at(self, logs: Floats) -> None:
+        self.logs, self.deviations = logs, _deviations(self.design, logs, self.noise)
+        self.loss = self._loss(logs, self.deviations)
+
+    def _loss(self, logs: Floats, deviations: Floats) -> float:
+        rows = self.weights * CAUCHY**2 / 2 * np.log1p((deviations / CAUCHY) ** 2)
+        moved = (logs - self.prior)[self.free] / self.sigmas[self.free]
+        return float(rows.sum() + (moved**2).sum() / 2)
+
+    def _try(self, logs: Floats) -> bool:
+        """Go to `logs` if the objective is no larger there."""
+        deviations = _deviations(self.design, logs, self.noise)
+        loss = self._loss(logs, deviations)
+        if loss <= self.loss:
+            self.logs, self.deviations, self.loss = logs, deviations, loss
+            return True
+        return False
+
+    def step(self) -> bool:
+        """One Gauss-Newton step, halved until the objective falls; whether the end is reached."""
+        free, width = self.free, self.sigmas[self.free]
+        jacobian = _jacobian(self.design, self.logs, self.noise, free, self.deviations)
+        robust = self.weights / (1 + (self.deviations / CAUCHY) ** 2)
+        self.curvature = jacobian.T @ (robust[:, None] * jacobian) + np.diag(1 / width**2)
+        gradient = jacobian.T @ (robust * self.deviations) + (self.logs - self.prior)[free] / width**2
+        step = np.clip(np.linalg.solve(self.curvature, -gradient), -LARGEST_STEP, LARGEST_STEP)
+        converged = float(np.abs(step).max()) < CONVERGED
+        for halving in range(HALVINGS):  # a full step may overshoot where a ceiling bends the model
+            tried = self.logs.copy()
+            tried[free] = np.minimum(self.logs[free] + step / 2**halving, self.highest[free])
+            if self._try(tried):
+                return converged
+        return True
+
+    def polish(self) -> bool:
+        """A sweep over the constants, each moved by itself; whether the objective fell.
+
+        Where a ceiling bends the model, Gauss-Newton can stand still although single constants still lead down.
+        """
+        before = self.loss
+        for index in self.free:
+            for move in POLISH:
+                tried = self.logs.copy()
+                tried[index] = min(self.logs[index] + move * self.sigmas[index], self.highest[index])
+                self._try(tried)
+        return self.loss < before * (1 - FLAT)
 
 
 def _deviations(design: Design, logs: Floats, noise: Floats) -> Floats:
@@ -145,9 +194,7 @@ def _deviations(design: Design, logs: Floats, noise: Floats) -> Floats:
     return result
 
 
-def _jacobian(
-    design: Design, logs: Floats, noise: Floats, free: np.ndarray[tuple[int, ...], np.dtype[np.int64]], at: Floats
-) -> Floats:
+def _jacobian(design: Design, logs: Floats, noise: Floats, free: Ints, at: Floats) -> Floats:
     columns = np.empty((len(at), len(free)))
     for place, index in enumerate(free):
         moved = logs.copy()

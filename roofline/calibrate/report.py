@@ -24,7 +24,7 @@ SCORES = Path(fitted.__file__).resolve().parent / "fitted_scores.toml"
 
 def report(calibration: Calibration, form: Format) -> str:
     """Scores, constants and skipped rows in a format; CSV holds the scores alone."""
-    scores = [asdict(one) for part in calibration.backends for one in part.scores]
+    scores = [asdict(one) for one in calibration.scores]
     moved = [asdict(one) for part in calibration.backends for one in part.moved]
     skipped = [{"id": identity, "reason": reason} for identity, reason in calibration.skipped]
     if form == "json":
@@ -56,9 +56,8 @@ def scores_toml(calibration: Calibration, constants: str) -> str:
         "# Written by `roofline calibrate` beside the constants: how right they are on devices left out of the fit.",
         f'constants_sha256 = "{digest(constants)}"',
     ]
-    for part in calibration.backends:
-        for one in part.scores:
-            lines += ["", "[[scores]]", *_fields(one)]
+    for one in calibration.scores:
+        lines += ["", "[[scores]]", *_fields(one)]
     return "\n".join(lines) + "\n"
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from roofline.quantization.layouts import BlockLayout, layout
@@ -81,13 +82,18 @@ _EXACT_PARTS: tuple[Part, ...] = ("output", "token_embd", "attn_q", "attn_k", "a
 
 def part_of(tensor: Tensor) -> Part:
     """The part of the model a tensor belongs to; experts and shared experts count as their dense namesakes."""
+    return _part_of_role(tensor.role)
+
+
+@lru_cache(maxsize=1024)
+def _part_of_role(role: str) -> Part:
     for part in _EXACT_PARTS:
-        if tensor.role == part:
+        if role == part:
             return part
-    if tensor.role == "per_layer_token_embd":
+    if role == "per_layer_token_embd":
         return "token_embd"
     for part in _FFN:
-        if tensor.role.startswith(part):
+        if role.startswith(part):
             return part
     return "other"
 
@@ -107,14 +113,13 @@ _KEPT_BEGINNINGS = ("altup", "laurel", "ssm_conv1d")
 
 def stays_f32(tensor: Tensor) -> bool:
     """Whether a tensor is never quantised: norms, biases, vectors, routers, small convolutions."""
-    vector = not any(size > 1 for size in tensor.shape[1:])
-    return (
-        vector
-        or not tensor.name.endswith("weight")
-        or tensor.role.endswith("_norm")
-        or tensor.role in _KEPT_ROLES
-        or tensor.role.startswith(_KEPT_BEGINNINGS)
-    )
+    vector = max(tensor.shape[1:], default=1) <= 1
+    return vector or not tensor.name.endswith("weight") or _is_kept(tensor.role)
+
+
+@lru_cache(maxsize=1024)
+def _is_kept(role: str) -> bool:
+    return role.endswith("_norm") or role in _KEPT_ROLES or role.startswith(_KEPT_BEGINNINGS)
 
 
 # --- when -------------------------------------------------------------------------------------------------------------
