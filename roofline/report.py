@@ -433,11 +433,22 @@ _OPERATOR_COLUMNS = (
     "phase", "operator", "group", "type", "layers", "flops", "weight_bytes", "kv_bytes", "activation_bytes",
     "intensity", "seconds", "bound", "share",
 )  # fmt: skip
+_NEAR_COLUMNS = (
+    "phase", "id", "hardware", "model", "quant", "runtime", "measured_tok_s", "ratio", "distance", "source", "url",
+)  # fmt: skip
 _FIGURE_COLUMNS = ("name", "value", "basis", "source", "file", "note")
 
 
-def explanation(prediction: Prediction, form: Format) -> str:
-    """The working behind a prediction: operators, ridge point, what-ifs, and every figure with its source."""
+def nearest_points(near: Sequence[Mapping[str, Any]], form: Format) -> str:
+    """The measured points nearest to a prediction, as rows of roofline.check.nearest.Near, by phase."""
+    return render(near, _NEAR_COLUMNS, form) if near else "none was measured with a comparable engine\n"
+
+
+def explanation(prediction: Prediction, form: Format, near: Sequence[Mapping[str, Any]] = ()) -> str:
+    """The working behind a prediction: operators, ridge point, what-ifs, and every figure with its source.
+
+    near: the nearest measured points, see nearest_points.
+    """
     from roofline.explain import compute_bound_batch, figures_used, operator_table, what_if  # `predict` needs none
 
     phases = [
@@ -456,6 +467,7 @@ def explanation(prediction: Prediction, form: Format) -> str:
                 "compute_bound_batch": batch,
                 "what_if": [asdict(change) for change in changes],
                 "figures": figures,
+                "nearest": [dict(point) for point in near],
             }
         )
     if form == "csv":
@@ -469,6 +481,7 @@ def explanation(prediction: Prediction, form: Format) -> str:
             f"{', '.join(ridges)}. At the speed of light decode is compute-bound from batch {format_number(batch)}.\n",
         ),
         ("What if", render([asdict(change) for change in changes], ("change", "prefill_tok_s", "decode_tok_s"), form)),
+        ("Nearest measured points", nearest_points(near, form)),
         ("Figures used", render(figures, _FIGURE_COLUMNS, form)),
     ]
     mark = "## " if form == "md" else ""

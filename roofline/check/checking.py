@@ -10,6 +10,7 @@ from pathlib import Path
 
 from roofline.bench import Given, Observation, Skipped, read_path, shipped
 from roofline.bench.names import Names
+from roofline.bench.tokens import counted_in_characters
 from roofline.check.nearest import Near, near, point_of
 from roofline.check.siblings import mark_suspects
 from roofline.check.verdicts import Expectation, Row, expectation, judge
@@ -31,10 +32,19 @@ class Checked:
         return sorted(self.rows, key=lambda row: -abs(math.log(row.ratio)))[:count]
 
 
-def check_file(path: str | Path | None = None, given: Given = Given()) -> Checked:  # noqa: B008 - frozen
-    """The verdicts of a file in any known format, of standard input for '-', of the shipped observations for None."""
+def check_file(
+    path: str | Path | None = None,
+    given: Given = Given(),  # noqa: B008 - frozen
+    tokens_per_char: float | None = None,
+) -> Checked:
+    """The verdicts of a file in any known format, of standard input for '-', of the shipped observations for None.
+
+    tokens_per_char: for speeds in characters per second, what a character is worth in tokens of the model.
+    """
     reading = shipped() if path is None else read_path(path, given)
-    return check(reading.observations, reading.skipped)
+    if tokens_per_char is None:
+        return check(reading.observations, reading.skipped)
+    return check([counted_in_characters(one, tokens_per_char) for one in reading.observations], reading.skipped)
 
 
 def given(hw: str | None = None, model: str | None = None, quant: str | None = None) -> Given:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from math import log
 from pathlib import Path
 from typing import Literal
@@ -51,6 +51,20 @@ class Near:
     tier: str
     distance: float
     ratio: float | None = None
+
+
+def rows(prediction: Prediction, count: int = 3) -> list[dict[str, object]]:
+    """The nearest measured points of both phases, as a report shows them."""
+    phases: tuple[tuple[Literal["prefill", "decode"], object], ...] = (
+        ("prefill", prediction.prefill),
+        ("decode", prediction.decode),
+    )
+    found = []
+    for name, phase in phases:
+        if phase is not None:
+            for near in nearest(prediction, name, count):
+                found.append({**asdict(near), "phase": name, "measured_tok_s": near.tok_s})
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,13 +89,19 @@ def record(checked: Checked, worst: int) -> dict[str, Any]:
 
 
 def check_report(
-    path: str | None, hw: str | None, model: str | None, quant: str | None, form: Format, worst: int = 10
+    path: str | None,
+    hw: str | None,
+    model: str | None,
+    quant: str | None,
+    form: Format,
+    worst: int = 10,
+    tokens_per_char: float | None = None,
 ) -> str:
     """The check of a file (None: the shipped observations, '-': standard input) in a format.
 
-    hw, model and quant stand in where the file does not say.
+    hw, model and quant stand in where the file does not say. tokens_per_char converts speeds in characters.
     """
-    return report(check_file(path, given(hw, model, quant)), form, worst)
+    return report(check_file(path, given(hw, model, quant), tokens_per_char), form, worst)
 
 
 def report(checked: Checked, form: Format, worst: int = 10) -> str:

@@ -71,6 +71,7 @@ def predict(
     threads: options.Threads = None,
     flash_attn: options.Flash = None,
     overrides: options.Overrides = None,
+    near: Annotated[bool, typer.Option("--near", help="Show the nearest measured points too.")] = False,
     form: options.Output = Form.table,
 ) -> None:
     """Tokens per second of prefill and decode, what binds them, and whether it fits.
@@ -99,6 +100,13 @@ def predict(
     )
     ways = _ways(results)
     typer.echo(report.predictions(results, form.value, ways), nl=False)
+    if near and len(results) == 1 and form in (Form.table, Form.md):
+        from roofline.check.nearest import rows
+
+        typer.echo(
+            f"\nNearest measured points\n\n{report.nearest_points(rows(results[0]), 'md' if form is Form.md else 'table')}",
+            nl=False,
+        )
 
 
 def _ways(results: list) -> list:  # type: ignore[type-arg]
@@ -132,6 +140,7 @@ def explain(
 ) -> None:
     """The working behind a prediction: operators, ridge point, what-ifs, every figure with its source."""
     from roofline import report
+    from roofline.check.nearest import rows
     from roofline.points import single_point
 
     result = single_point(
@@ -151,7 +160,7 @@ def explain(
         flash_attn,
         overrides or [],
     )
-    typer.echo(report.explanation(result, form.value), nl=False)
+    typer.echo(report.explanation(result, form.value, rows(result)), nl=False)
 
 
 @app.command()
@@ -173,6 +182,12 @@ def check(
     hw: options.GivenHardware = None,
     model: options.GivenModel = None,
     quant: options.Quant = None,
+    tokens_per_char: Annotated[
+        float | None,
+        typer.Option(
+            "--tokens-per-char", metavar="R", help="The speeds are characters per second: tokens a character."
+        ),
+    ] = None,
     worst: Annotated[int, typer.Option("--worst", min=0, max=1000, help="How many of the worst rows to show.")] = 10,
     form: options.Output = Form.table,
 ) -> None:
@@ -182,7 +197,7 @@ def check(
     """
     from roofline.check.report import check_report
 
-    typer.echo(check_report(file, hw, model, quant, form.value, worst), nl=False)
+    typer.echo(check_report(file, hw, model, quant, form.value, worst, tokens_per_char), nl=False)
 
 
 @app.command("list")
