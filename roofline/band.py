@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from roofline.machine import Machine
 from roofline.runtime import Constant, matches
@@ -18,14 +19,27 @@ _RATES = ("memory.transfer_rate", "memory.bandwidth")
 
 @dataclass(frozen=True, slots=True)
 class Band:
-    """factor: 8 of 10 measurements are meant to lie within ÷factor … ×factor. reasons: why it is wider than usual."""
+    """factor: 8 of 10 measurements are meant to lie within ÷factor … ×factor. reasons: why it is wider than usual.
+
+    local: it comes from measurements of this very machine.
+    """
 
     factor: float
     reasons: tuple[str, ...]
+    local: bool = False
 
 
-def band(machine: Machine, spread: Constant) -> Band:
-    """The band of a machine, from the spread of its backend and phase."""
+def band(machine: Machine, phase: Literal["decode", "prefill"]) -> Band:
+    """The band of a machine in a phase: of its own measurements where there are any, else of its backend's spread."""
+    spread = machine.engine.spread
+    local = spread.local.get(machine.hardware.name)
+    if local is not None:
+        return Band(local.decode if phase == "decode" else local.prefill, ("measured on this machine",), local=True)
+    return widened(machine, spread.decode if phase == "decode" else spread.prefill)
+
+
+def widened(machine: Machine, spread: Constant) -> Band:
+    """A backend's spread as the band of one machine: wider where less is known of it."""
     if "band" not in machine.memo:
         machine.memo["band"] = _widening(machine)
     widening, reasons = machine.memo["band"]

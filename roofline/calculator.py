@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,7 @@ from roofline.machine import Machine
 from roofline.memory import ACTIVATION_BYTES, MemoryBill, bill, uses_flash_attention
 from roofline.model import Model
 from roofline.quantization import kv_layout, layout
-from roofline.runtime import Constant, Use
+from roofline.runtime import Use
 from roofline.spec import SpecError
 from roofline.weights import Share, Weights
 from roofline.workload import Real, Step, Workload
@@ -203,12 +204,11 @@ def predict(model: Model, weights: Weights, machine: Machine, workload: Workload
     """
     check_supported(weights, machine, workload)
     ubatch = workload.ubatch or machine.runtime.ubatch
-    spread = machine.engine.spread
     prefill = decode = None
     if np.max(workload.prompt) > 0:
-        prefill = run(model, weights, machine, workload, workload.prefill(ubatch), spread.prefill)
+        prefill = run(model, weights, machine, workload, workload.prefill(ubatch), "prefill")
     if np.max(workload.gen) > 0:
-        decode = run(model, weights, machine, workload, workload.decode(ubatch), spread.decode)
+        decode = run(model, weights, machine, workload, workload.decode(ubatch), "decode")
     return Prediction(model, weights, machine, workload, prefill, decode)
 
 
@@ -231,9 +231,14 @@ def check_supported(weights: Weights, machine: Machine, workload: Workload) -> N
 
 
 def run(
-    model: Model, weights: Weights, machine: Machine, workload: Workload, step: Step, spread: Constant | None = None
+    model: Model,
+    weights: Weights,
+    machine: Machine,
+    workload: Workload,
+    step: Step,
+    banded: Literal["decode", "prefill"] = "decode",
 ) -> Phase:
-    """The cost of one Step, whatever phase it is."""
+    """The cost of one Step, whatever phase it is. banded: the phase whose band it gets."""
     costs = tuple(operator_costs(model, weights, machine, workload, step))
     seconds = _total(cost.seconds for cost in costs) * pipeline_share(machine, step)
     # Light overlaps all arithmetic with all traffic, and lets the devices work side by side.
@@ -246,7 +251,7 @@ def run(
         seconds,
         light,
         machine.theoretical_bandwidth,
-        band(machine, spread or machine.engine.spread.decode),
+        band(machine, banded),
     )
 
 

@@ -18,7 +18,7 @@ from roofline.spec import Spec, Words, read_toml, validate
 
 SAME = 1e-3  # priors are written down with four digits
 FILE = "fitted.toml"
-_SHIPPED = Path(__file__).resolve().parent / FILE
+SHIPPED = Path(__file__).resolve().parent / FILE
 
 
 class FittedConstant(Spec):
@@ -42,6 +42,15 @@ class FittedSpread(Spec):
     known: Words = ()
 
 
+class LocalFit(Spec):
+    """Band factors of a device on which the user's own measurements corrected the constants; hardware is its name."""
+
+    hardware: str
+    backend: str
+    decode: float = Field(gt=1, allow_inf_nan=False)
+    prefill: float = Field(gt=1, allow_inf_nan=False)
+
+
 class Fitted(Spec):
     """A file of fitted constants. observations: what it was made from, in words."""
 
@@ -50,12 +59,13 @@ class Fitted(Spec):
     devices: int = Field(default=0, ge=0)
     constants: dict[str, FittedConstant] = Field(default_factory=dict)
     spread: dict[str, FittedSpread] = Field(default_factory=dict)
+    local: tuple[LocalFit, ...] = ()
 
 
 def files(user: Path) -> list[Path]:
     """The files of fitted constants, the shipped one first: a later one's values take the place of an earlier one's."""
     own = [Path(part) for part in os.environ.get("ROOFLINE_PATH", "").split(os.pathsep) if part]
-    return [path for path in (_SHIPPED, user / FILE, *((root / FILE) for root in reversed(own))) if path.is_file()]
+    return [path for path in (SHIPPED, user / FILE, *((root / FILE) for root in reversed(own))) if path.is_file()]
 
 
 @lru_cache(maxsize=8)
@@ -77,6 +87,14 @@ def apply(data: dict[str, Any], paths: list[Path]) -> dict[str, Any]:
             engine = data.get("backends", {}).get(backend)
             if isinstance(engine, dict):
                 engine["spread"] = _spread(spread)
+        for one in fitted.local:
+            engine = data.get("backends", {}).get(one.backend)
+            if isinstance(engine, dict) and isinstance(engine.get("spread"), dict):
+                factors = {"decode": one.decode, "prefill": one.prefill}
+                engine["spread"] = {
+                    **engine["spread"],
+                    "local": {**engine["spread"].get("local", {}), one.hardware: factors},
+                }
     return data
 
 

@@ -88,6 +88,9 @@ def band_reasons(prediction: Prediction) -> tuple[str, ...]:
 def band_words(prediction: Prediction) -> str:
     """What the band is, and what would narrow it."""
     spread = prediction.machine.engine.spread
+    phase = prediction.decode or prediction.prefill
+    if phase and phase.band.local:
+        return "8 of 10 measurements are meant to lie between low and high; from your own measurements of this machine."
     if spread.calibrated:
         text = "8 of 10 measurements of a new device are meant to lie between low and high"
     else:

@@ -175,15 +175,24 @@ class Barrier(Spec):
     per_thread: Constant
 
 
+class LocalSpread(Spec):
+    """Factors of one device that was measured by the user, as in Spread."""
+
+    decode: float = Field(gt=1, allow_inf_nan=False)
+    prefill: float = Field(gt=1, allow_inf_nan=False)
+
+
 class Spread(Spec):
     """Factor about the expected value that holds 8 of 10 measurements, by phase.
 
-    known: architectures or instruction sets of the devices behind it; none where it is not from a fit.
+    known: architectures or instruction sets of the devices behind it; none where it is not from a fit. local: of
+    devices, by name, on which the user's own measurements corrected the constants.
     """
 
     decode: Constant
     prefill: Constant
     known: Words = ()
+    local: dict[str, LocalSpread] = Field(default_factory=dict)
     calibrated: bool = False
 
 

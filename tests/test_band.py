@@ -7,7 +7,7 @@ import pytest
 
 import roofline
 from roofline import api, catalog
-from roofline.band import ASSUMED_FIGURE, OPEN_MEMORY, UNSEEN, band
+from roofline.band import ASSUMED_FIGURE, OPEN_MEMORY, UNSEEN, band, widened
 from roofline.calculator import Prediction
 from roofline.cli import main
 from roofline.machine import LINEAGES
@@ -27,7 +27,7 @@ def predicted(hardware: str, **options: object) -> Prediction:
 
 
 def test_a_device_of_which_all_is_known_has_the_spread_of_its_backend() -> None:
-    found = band(machine(GPU), SPREAD)
+    found = widened(machine(GPU), SPREAD)
     assert found.factor == pytest.approx(1.5)
     assert found.reasons == ()
 
@@ -50,14 +50,14 @@ def test_each_thing_that_is_not_known_widens(
     device: dict[str, object], engine: dict[str, object], widening: float, words: str
 ) -> None:
     # ln of the factor is multiplied by 1 + w: 1.5^(1 + w).
-    found = band(machine(GPU, device=device, engine=engine), SPREAD)
+    found = widened(machine(GPU, device=device, engine=engine), SPREAD)
     assert found.factor == pytest.approx(1.5 ** (1 + widening))
     assert len(found.reasons) == 1 and words in found.reasons[0]
 
 
 def test_reasons_add_up() -> None:
     every = {"memory.bandwidth": ASSUMED_BANDWIDTH, "memory.variants": VARIANTS}
-    found = band(machine(GPU, device=every, engine={"backends.cuda.spread.known": ["9.0"]}), SPREAD)
+    found = widened(machine(GPU, device=every, engine={"backends.cuda.spread.known": ["9.0"]}), SPREAD)
     assert found.factor == pytest.approx(1.5 ** (1 + ASSUMED_FIGURE + OPEN_MEMORY + UNSEEN))
     assert len(found.reasons) == 3
 
@@ -70,15 +70,15 @@ def test_each_rule_widens_and_none_doubles_alone() -> None:
     ("known", "seen"), [(["1.0"], True), (["1.*"], True), (["*"], True), (["1.1", "11.0"], False), ([], True)]
 )
 def test_known_architectures_are_patterns_and_none_means_that_no_fit_tells(known: list[str], seen: bool) -> None:
-    found = band(machine(GPU, engine={"backends.cuda.spread.known": known}), SPREAD)
+    found = widened(machine(GPU, engine={"backends.cuda.spread.known": known}), SPREAD)
     assert (found.factor == pytest.approx(1.5)) == seen
 
 
 def test_a_processor_is_known_by_its_decisive_instruction_set() -> None:
     assert machine(CPU).lineage == "avx2"
-    assert band(machine(CPU, engine={"backends.cpu.spread.known": ["avx2"]}), SPREAD).factor == pytest.approx(1.5)
+    assert widened(machine(CPU, engine={"backends.cpu.spread.known": ["avx2"]}), SPREAD).factor == pytest.approx(1.5)
     other = machine(CPU, engine={"backends.cpu.spread.known": ["avx512", "neon"]})
-    assert "avx2" in band(other, SPREAD).reasons[0]
+    assert "avx2" in widened(other, SPREAD).reasons[0]
     wide = machine(CPU, device={"cpu.isa": ["avx2", "avx512", "amx"]})
     assert wide.lineage == LINEAGES[0] == "amx"
     assert machine(CPU, device={"cpu.isa": ["mmx"]}).lineage == "scalar"
@@ -89,7 +89,7 @@ def test_a_figure_of_a_unit_that_is_not_used_does_not_widen() -> None:
         "backends": ["cuda", "cpu"],
         "cpu": CPU["cpu"] | {"clusters": [{"cores": 4, "base": {"value": "2 GHz", "basis": "assumed"}}]},
     }
-    assert band(machine(GPU, device=both), SPREAD).factor == pytest.approx(1.5)
+    assert widened(machine(GPU, device=both), SPREAD).factor == pytest.approx(1.5)
 
 
 # -- on shipped devices -----------------------------------------------------------------------------------------------
@@ -143,7 +143,7 @@ def test_saying_which_memory_narrows_the_band() -> None:
         default, _ = api.load_machine(name, "llama.cpp", None, None, None)
         aloud = {"memory.transfer_rate": f"{rate.value / 1e6:g} MT/s"}
         said, _ = api.load_machine(name, "llama.cpp", None, None, aloud)
-        wide, narrow = band(default, SPREAD), band(said, SPREAD)
+        wide, narrow = widened(default, SPREAD), widened(said, SPREAD)
         assert narrow.factor < wide.factor, name
         assert any("--set memory.transfer_rate" in reason for reason in wide.reasons), name
         assert not any("--set memory.transfer_rate" in reason for reason in narrow.reasons), name
@@ -155,7 +155,7 @@ def test_saying_how_much_memory_there_is_does_not_narrow_it() -> None:
     default, _ = api.load_machine("i3-14100", "llama.cpp", None, None, None)
     sized, _ = api.load_machine("i3-14100", "llama.cpp", None, None, {"memory.capacity": "32 GB"})
     assert catalog.load_hardware("i3-14100").spec.memory.variants
-    assert band(sized, SPREAD).factor == pytest.approx(band(default, SPREAD).factor)
+    assert widened(sized, SPREAD).factor == pytest.approx(widened(default, SPREAD).factor)
 
 
 def test_an_assumed_memory_widens_and_setting_it_narrows() -> None:
@@ -165,7 +165,7 @@ def test_an_assumed_memory_widens_and_setting_it_narrows() -> None:
     rate = f"{spec.memory.transfer_rate.value / 1e6:g} MT/s"
     default, _ = api.load_machine("eic7702x", "llama.cpp", "cpu", None, None)
     said, _ = api.load_machine("eic7702x", "llama.cpp", "cpu", None, {"memory.transfer_rate": rate})
-    wide, narrow = band(default, SPREAD), band(said, SPREAD)
+    wide, narrow = widened(default, SPREAD), widened(said, SPREAD)
     assert any("memory.transfer_rate" in reason for reason in wide.reasons)
     assert not any("memory.transfer_rate" in reason for reason in narrow.reasons)
     assert np.log(narrow.factor) == pytest.approx(np.log(wide.factor) - ASSUMED_FIGURE * np.log(1.5))
@@ -179,7 +179,7 @@ def test_every_device_has_a_band_with_reasons_in_words() -> None:
                 found, _ = api.load_machine(name, "llama.cpp", backend, None, None)
             except ValueError:  # a backend that llama.cpp has no constants for
                 continue
-            own = band(found, SPREAD)
+            own = widened(found, SPREAD)
             assert (own.factor > 1.5 * (1 + 1e-9)) == bool(own.reasons), name
             reasons.update(own.reasons)
     assert all(reason.isprintable() and re.match(r"(no|the) ", reason) for reason in reasons)
@@ -206,3 +206,15 @@ def test_predict_says_what_would_narrow_the_band(capsys: pytest.CaptureFixture[s
     assert stopped.value.code == 0
     assert "several memories" in " ".join(shown.split())
     assert "memory.transfer_rate" in shown
+
+
+def test_a_machine_that_was_measured_has_a_band_of_its_own() -> None:
+    local = {"local": {"Card": {"decode": 1.1, "prefill": 1.2}}}
+    spread = {"decode": {"value": 1.5}, "prefill": {"value": 1.8}, "calibrated": True}
+    engine = {"backends.cuda.spread": {**spread, **local}}
+    measured = machine(GPU, engine=engine)
+    assert (band(measured, "decode").factor, band(measured, "prefill").factor) == (1.1, 1.2)
+    assert band(measured, "decode").local
+    other = machine(GPU, device={"name": "Another card"}, engine=engine)
+    assert (band(other, "decode").factor, band(other, "prefill").factor) == (1.5, 1.8)
+    assert not band(other, "decode").local

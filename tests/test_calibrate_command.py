@@ -192,7 +192,9 @@ def test_what_is_written_is_used_from_then_on(run: Run, home: Path) -> None:
     decode = api.predict("m2-ultra-76", "mistral-7b", "q4_0").decode
     assert shipped and decode
     assert decode.tok_s != shipped.tok_s
-    assert decode.band.factor == pytest.approx(own.spread["metal"].decode)
+    # The machine was among those measured: it has a band of its own.
+    (local,) = [one for one in own.local if one.hardware == "Apple M2 Ultra (76-core GPU)"]
+    assert decode.band.local and decode.band.factor == pytest.approx(local.decode)
     # The other backends keep the shipped constants.
     cuda = catalog.load_runtime("llama.cpp").spec.engine("cuda").spread.decode.value
     assert cuda == fitted.load(Path(fitted.__file__).parent / fitted.FILE).spread["cuda"].decode
@@ -415,3 +417,24 @@ def test_files_that_are_not_there_or_no_observations(run: Run, tmp_path: Path) -
     for name, data in {"empty.csv": b"", "prose.csv": b"hello\nworld\n", "bytes.csv": bytes(range(256))}.items():
         (tmp_path / name).write_bytes(data)
         error_of(run("calibrate", "--observations", str(tmp_path / name)))
+
+
+def test_a_correction_begins_at_the_shipped_fit_and_narrows_the_band_of_that_machine() -> None:
+    """Four rows of one device say little about the engine, and much about the device."""
+    rows = [row for row in rows_of("metal") if row.observation.hardware == "m2-ultra-76"][:8]
+    corrected = calibrate([row.observation for row in rows], update=True)
+    anew = calibrate([row.observation for row in rows])
+    text, plain = to_toml(corrected, "mine"), to_toml(anew, "mine")
+    assert "[[local]]" in text and "[[local]]" not in plain
+    (local,) = tomllib.loads(text)["local"]
+    assert local["hardware"] == rows[0].case.machine.hardware.name and local["backend"] == "metal"
+    (part,) = corrected.backends
+    in_use = {moved.constant: moved for moved in part.moved}
+    for constant, moved in in_use.items():
+        assert moved.error > 0, constant
+    shipped = tomllib.loads((Path(fitted.__file__).parent / fitted.FILE).read_text())["constants"]
+    begun = {name: one["value"] for name, one in shipped.items() if name in in_use}
+    assert begun and all(in_use[name].prior == pytest.approx(value, rel=1e-3) for name, value in begun.items())
+    # The file still names the runtime files' own values, by which it is recognised.
+    named = tomllib.loads(text)["constants"]
+    assert all(named[name]["prior"] == pytest.approx(shipped[name]["prior"], rel=1e-3) for name in begun)

@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 
 from roofline.bench.observation import Observation
 from roofline.calibrate.cases import Row, collect, trust
-from roofline.calibrate.crossval import FEWEST_DEVICES, Score, band_factor, leave_one_device_out, score
+from roofline.calibrate.crossval import BAND, FEWEST_DEVICES, Score, band_factor, leave_one_device_out, score
 from roofline.calibrate.design import Design, Floats
-from roofline.calibrate.fit import FEWEST_ROWS, Fit, Problem, fit
+from roofline.calibrate.fit import FEWEST_ROWS, NOISE, Fit, Problem, fit
 from roofline.spec import SpecError
 
 WRITTEN_BY = "# Written by `roofline calibrate`"
 HEADER = f"{WRITTEN_BY}: values in place of the priors in runtimes/*.toml, and the 80 % band."
 Mask: TypeAlias = NDArray[np.bool_]
 PHASES = {"pp": "prefill", "tg": "decode"}
+OTHER_MODELS = 1.5  # what is left on the measured models is less than on others of the same machine
+UNMEASURED = 0.4  # half-width in ln of a phase without a row of its own
 NARROWEST = 1.01  # no band is narrower than the measurements' own noise
 DIGITS = 4  # significant digits of a fitted constant: far below its error
 
@@ -37,6 +39,7 @@ class Moved:
     prior: float
     value: float
     error: float
+    stated: float
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,14 @@ class BackendFit:
         prior = np.exp(table.logs)
         values, errors = np.exp(self.fitted.logs), self.fitted.errors
         return [
-            Moved(self.backend, table.origins[at], _digits(prior[at]), _digits(values[at]), _digits(errors[at], 2))
+            Moved(
+                self.backend,
+                table.origins[at],
+                _digits(prior[at]),
+                _digits(values[at]),
+                _digits(errors[at], 2),
+                _digits(table.stated[at]),
+            )
             for at in np.flatnonzero(sigmas > 0)
         ]
 
@@ -78,6 +88,7 @@ class Calibration:
 
     backends: list[BackendFit]
     skipped: list[tuple[str, str]]
+    update: bool = False
 
     @property
     def scores(self) -> list[Score]:
@@ -119,8 +130,11 @@ def kind_of(observation: Observation) -> str:
     return "multi" if observation.count > 1 else observation.kind or "plain"
 
 
-def calibrate(observations: Iterable[Observation], backends: Sequence[str] = ()) -> Calibration:
+def calibrate(observations: Iterable[Observation], backends: Sequence[str] = (), update: bool = False) -> Calibration:
     """Fit the constants of each backend (of those named, else of all) to observations.
+
+    update: begin at the shipped fit, with its errors, and learn what the machines of these observations are like; else
+    begin at the priors of the runtime files.
 
     Raises SpecError, saying what is missing, when no backend has enough rows.
     """
@@ -134,7 +148,9 @@ def calibrate(observations: Iterable[Observation], backends: Sequence[str] = ())
             skipped += [(row.observation.id, f"only {len(mine)} rows of {backend}, too few to fit") for row in mine]
             continue
         phases = tuple(row.observation.phase for row in mine)
-        problem = Problem(Design([row.case for row in mine]), phases, tuple(trust(row.observation) for row in mine))
+        problem = Problem(
+            Design([row.case for row in mine], update), phases, tuple(trust(row.observation) for row in mine)
+        )
         full = fit(problem)
         found.append(BackendFit(backend, mine, problem, full, leave_one_device_out(problem, full)))
     missing = sorted(set(backends) - {part.backend for part in found})
@@ -145,7 +161,7 @@ def calibrate(observations: Iterable[Observation], backends: Sequence[str] = ())
         left_out = f"{len(skipped)} left out, the first because: {skipped[0][1]}" if skipped else "none left out"
         needed = f"at least {FEWEST_ROWS} rows of one backend that can be predicted"
         raise SpecError(f"observations: expected {needed}, found {len(rows)} in all ({left_out})")
-    return Calibration(found, skipped)
+    return Calibration(found, skipped, update)
 
 
 def _digits(value: float, digits: int = DIGITS) -> float:
@@ -164,13 +180,33 @@ def to_toml(calibration: Calibration, source: str) -> str:
         "",
     ]
     for part in calibration.backends:
-        lines += _spread_lines(part)
+        lines += _local_lines(part) if calibration.update else _spread_lines(part)
     lines += ["[constants]"]
     for part in calibration.backends:
         for moved in part.moved:
-            numbers = f"value = {moved.value!r}, error = {moved.error!r}, prior = {moved.prior!r}"
+            numbers = f"value = {moved.value!r}, error = {moved.error!r}, prior = {moved.stated!r}"
             lines.append(f"{quoted(moved.constant)} = {{ {numbers} }}")
     return "\n".join(lines) + "\n"
+
+
+def _local_lines(part: BackendFit) -> list[str]:
+    """The bands of the machines that were measured: what is left after the constants were corrected on them."""
+    left = np.log(part.problem.design.speeds(part.fitted.logs)) - np.log(part.problem.design.measured)
+    names = np.array([row.case.machine.hardware.name for row in part.rows])
+    lines = []
+    for name in sorted(set(names)):
+        mine = names == name
+        if int(mine.sum()) < FEWEST_ROWS:
+            continue
+        lines += ["[[local]]", f"hardware = {quoted(str(name))}", f"backend = {quoted(part.backend)}"]
+        for phase, word in PHASES.items():
+            rows = np.abs(left[mine & part.chosen(phase)])
+            # Fewer rows tell less: with n of them the (n + 1)/n · 80 % quantile, and no less than the noise.
+            level = min(BAND * (rows.size + 1) / rows.size, 1.0) if rows.size else 1.0
+            width = float(np.quantile(rows, level)) if rows.size else UNMEASURED
+            lines.append(f"{word} = {_digits(float(np.exp(max(width, NOISE[phase]) * OTHER_MODELS)))!r}")
+        lines.append("")
+    return lines
 
 
 def _spread_lines(part: BackendFit) -> list[str]:

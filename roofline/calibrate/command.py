@@ -17,7 +17,9 @@ from roofline.spec import SpecError
 def run(
     observations: Path | None, backends: Sequence[str], keep: bool, out: Path | None, scores: bool, form: Format
 ) -> tuple[str, list[Path]]:
-    """(report, files written). keep: write to the user's directory; out: to a file. scores: only the shipped ones.
+    """(report, files written).
+
+    keep: begin at the shipped fit and write to the user's directory. out: begin at the priors and write to a file. scores: only the shipped ones.
 
     Raises SpecError when the observations are too few, and for a file that was not written by a calibration.
     """
@@ -28,7 +30,7 @@ def run(
         _refuse_foreign(target)
         _refuse_foreign(_scores_beside(target))
     reading: Reading = shipped() if observations is None else read_path(observations)
-    calibration = calibrate(reading.observations, backends)
+    calibration = calibrate(reading.observations, backends, update=keep)
     calibration.skipped.extend((one.id or f"row {one.row}", one.reason) for one in reading.skipped)
     text = to_toml(calibration, "shipped observations" if observations is None else observations.name)
     written = []

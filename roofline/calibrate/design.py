@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from roofline import fitted
 from roofline.calculator import OperatorCost, Phase, pipeline_share
 from roofline.ceilings import overlap
 from roofline.machine import (
@@ -27,6 +28,8 @@ from roofline.runtime import Constant, Use
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+SUREST = 0.05  # no device is known better than this from others
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,13 @@ class Case:
 
 @dataclass
 class Constants:
-    """The constants that the cases depend on, each once: its origin, its value, and how far it may move."""
+    """The constants that the cases depend on, each once: its origin, its value, and how far it may move.
 
+    update: begin at the shipped fit, with its errors, instead of at the runtime files' priors. A user's own fit is not
+    begun at, or the same rows would count again with every calibration.
+    """
+
+    update: bool = False
     origins: list[str] = field(default_factory=list)
     constants: list[Constant] = field(default_factory=list)
     highest: list[float] = field(default_factory=list)
@@ -64,15 +72,27 @@ class Constants:
         return self._index[key]
 
     @property
+    def stated(self) -> Floats:
+        """The runtime files' values."""
+        return np.array([one.value if one.prior is None else one.prior for one in self.constants])
+
+    @property
     def logs(self) -> Floats:
-        """Logarithms of the runtime files' values; a value of 0 has none and is kept at the smallest float's."""
-        stated = [constant.value if constant.prior is None else constant.prior for constant in self.constants]
-        return np.log(np.maximum(stated, 1e-300))
+        """Logarithms of the priors; a value of 0 has none and is kept at the smallest float's."""
+        logs: Floats = np.log(np.maximum([self._prior(one)[0] for one in self.constants], 1e-300))
+        return logs
 
     @property
     def sigmas(self) -> Floats:
-        """How far each may move, as the standard deviation of its logarithm; 0 keeps it."""
-        return np.array([constant.sigma if constant.origin else 0.0 for constant in self.constants])
+        """How far each may move where that is stated, as the standard deviation of its logarithm; else 0."""
+        return np.array([self._prior(one)[1] if one.origin else 0.0 for one in self.constants])
+
+    def _prior(self, constant: Constant) -> tuple[float, float]:
+        """(value to begin at, how far it may move: 0 where nothing states it)."""
+        known = fitted.load(fitted.SHIPPED).constants.get(constant.origin) if self.update else None
+        if known is not None:
+            return known.value, max(known.error, SUREST)
+        return (constant.value if constant.prior is None else constant.prior), constant.sigma
 
 
 class Products:
@@ -93,9 +113,9 @@ class Products:
 class Design:
     """All operators of all cases, and the constants they depend on."""
 
-    def __init__(self, cases: Sequence[Case]) -> None:
+    def __init__(self, cases: Sequence[Case], update: bool = False) -> None:
         self.cases = list(cases)
-        self.table = Constants()
+        self.table = Constants(update)
         self._one = self.table.index(Constant(value=1.0))
         operators = [(row, cost) for row, case in enumerate(cases) for cost in case.phase.operators]
         self._add_operators(operators)

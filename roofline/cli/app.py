@@ -103,10 +103,8 @@ def predict(
     if near and len(results) == 1 and form in (Form.table, Form.md):
         from roofline.check.nearest import rows
 
-        typer.echo(
-            f"\nNearest measured points\n\n{report.nearest_points(rows(results[0]), 'md' if form is Form.md else 'table')}",
-            nl=False,
-        )
+        listed = report.nearest_points(rows(results[0]), "md" if form is Form.md else "table")
+        typer.echo(f"\nNearest measured points\n\n{listed}", nl=False)
 
 
 def _ways(results: list) -> list:  # type: ignore[type-arg]
