@@ -19,7 +19,8 @@ def run(
 ) -> tuple[str, list[Path]]:
     """(report, files written).
 
-    keep: begin at the shipped fit and write to the user's directory. out: begin at the priors and write to a file. scores: only the shipped ones.
+    keep: begin at the shipped fit and write to the user's directory. out: begin at the priors and write to a file.
+    scores: only the shipped ones.
 
     Raises SpecError when the observations are too few, and for a file that was not written by a calibration.
     """
