@@ -406,9 +406,24 @@ def test_standard_input_and_what_the_file_does_not_say() -> None:
     assert (row["hardware"], row["model"], row["quant"], row["count"]) == ("rpi5", "tinyllama-1.1b", "q8_0", 1)
 
 
+def test_without_a_file_the_options_select() -> None:
+    code, out, _ = run("--hw", "Raspberry Pi 5", "--model", "tinyllama", "--quant", "Q8_0", "--format", "json")
+    rows = parsed(out)["rows"]
+    assert code == 0
+    assert len(rows) > 1
+    assert {(row["hardware"], row["model"], row["quant"]) for row in rows} == {("rpi5", "tinyllama-1.1b", "q8_0")}
+
+
+def test_a_selected_row_keeps_the_verdict_that_it_owes_to_its_siblings() -> None:
+    code, out, _ = run("--hw", "m2-ultra-76", "--quant", "q8_0", "--format", "json")
+    assert code == 0
+    assert "suspect" in {row["verdict"] for row in parsed(out)["rows"] if row["id"] == "seed-0028"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "text", "message"),
     [
+        (("--hw", "rpi5", "--model", "llama-3.3-70b"), None, "found no row of rpi5 llama-3.3-70b"),
         (("-",), "nothing of the kind\n", "expected an observations CSV"),
         (("-",), "", "found nothing"),
         (("-",), "id,hardware,tok_s,phase\n", "expected the columns model, quant"),

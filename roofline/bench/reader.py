@@ -82,7 +82,8 @@ def read_path(path: str | Path, given: Given = Given()) -> Reading:  # noqa: B00
     except (OSError, ValueError) as error:
         if isinstance(error, SpecError):
             raise
-        raise SpecError(f"{clean(str(path), 200)}: expected a readable file, found: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise SpecError(f"{clean(str(path), 200)}: expected a readable file, found: {reason}") from None
 
 
 def _read_file(file: BinaryIO, name: str, given: Given) -> Reading:

@@ -39,12 +39,33 @@ def check_file(
 ) -> Checked:
     """The verdicts of a file in any known format, of standard input for '-', of the shipped observations for None.
 
+    given: stands in where a file says nothing; of the shipped observations, which say everything, it selects.
     tokens_per_char: for speeds in characters per second, what a character is worth in tokens of the model.
     """
     reading = shipped() if path is None else read_path(path, given)
-    if tokens_per_char is None:
-        return check(reading.observations, reading.skipped)
-    return check([counted_in_characters(one, tokens_per_char) for one in reading.observations], reading.skipped)
+    observations: Iterable[Observation] = reading.observations
+    if tokens_per_char is not None:
+        observations = [counted_in_characters(one, tokens_per_char) for one in observations]
+    checked = check(observations, reading.skipped)
+    return checked if path is not None else _selected(checked, reading.observations, given)
+
+
+def _selected(checked: Checked, observations: Iterable[Observation], given: Given) -> Checked:
+    """The rows of a device, model or quantisation. Selected after the verdicts: a suspect needs its siblings."""
+    names = Names()
+    wanted = {
+        "hardware": names.hardware(given.hardware)[0] if given.hardware else None,
+        "model": names.model(given.model) if given.model else None,
+        "quant": names.quant(given.quant) if given.quant else None,
+    }
+    ids = {one.id for one in observations if all(name in (None, getattr(one, field)) for field, name in wanted.items())}
+    if not ids:
+        asked = " ".join(name for name in wanted.values() if name)
+        raise SpecError(f"expected a selection that the shipped observations hold, found no row of {asked}")
+    return Checked(
+        tuple(row for row in checked.rows if row.observation.id in ids),
+        tuple(one for one in checked.skipped if one.id in ids),
+    )
 
 
 def given(hw: str | None = None, model: str | None = None, quant: str | None = None) -> Given:

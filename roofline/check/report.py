@@ -99,7 +99,8 @@ def check_report(
 ) -> str:
     """The check of a file (None: the shipped observations, '-': standard input) in a format.
 
-    hw, model and quant stand in where the file does not say. tokens_per_char converts speeds in characters.
+    hw, model and quant stand in where the file does not say; of the shipped observations they select.
+    tokens_per_char converts speeds in characters.
     """
     return report(check_file(path, given(hw, model, quant), tokens_per_char), form, worst)
 

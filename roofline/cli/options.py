@@ -67,11 +67,21 @@ Quant = Annotated[
 ]
 GivenHardware = Annotated[
     str | None,
-    typer.Option("--hw", metavar="ID", help="Device, where the file does not say.", autocompletion=_complete_hardware),
+    typer.Option(
+        "--hw",
+        metavar="ID",
+        help="Device, where the file does not say; without a file, its rows alone.",
+        autocompletion=_complete_hardware,
+    ),
 ]
 GivenModel = Annotated[
     str | None,
-    typer.Option("--model", metavar="ID", help="Model, where the file does not say.", autocompletion=_complete_models),
+    typer.Option(
+        "--model",
+        metavar="ID",
+        help="Model, where the file does not say; without a file, its rows alone.",
+        autocompletion=_complete_models,
+    ),
 ]
 Runtime = Annotated[
     str,
