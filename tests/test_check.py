@@ -385,6 +385,8 @@ def test_a_file_without_a_usable_row_is_still_reported() -> None:
     reading = read_observations(TEXT.replace("good,rpi5", "good,rpi6"), Given())
     checked = check(reading.observations, reading.skipped)
     assert report(checked, "table", 3).startswith("0 rows checked: 0 ok, 0 off; 5 skipped.")
+    one = Checked(check(shipped().observations[:1]).rows, ())
+    assert report(one, "table", 0).startswith("1 row checked: ")
     assert parsed(report(checked, "json", 3))["summary"]["groups"] == []
 
 

@@ -148,7 +148,8 @@ def _headline(checked: Checked) -> str:
     counts = Counter(row.verdict for row in checked.rows)
     verdicts = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name] or name in ("ok", "off"))
     skipped = f"; {len(checked.skipped)} skipped" if checked.skipped else ""
-    return f"{len(checked.rows)} rows checked: {verdicts}{skipped}."
+    rows = "1 row" if len(checked.rows) == 1 else f"{len(checked.rows)} rows"
+    return f"{rows} checked: {verdicts}{skipped}."
 
 
 def _lines(rows: Sequence[Row], bullet: str) -> str:
