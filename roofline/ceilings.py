@@ -61,6 +61,18 @@ def overlap(compute: Real, memory: Real, sharpness: Real) -> Real:
     return (compute**sharpness + memory**sharpness) ** (1.0 / sharpness)
 
 
+ISSUE_SHARPNESS = 2.0  # between instructions that wait for each other (1) and perfect dual issue (inf); not fitted
+
+
+def issue_rate(own: Real, peak: Real) -> Real:
+    """Rate of a CPU kernel [FLOP/s] that its own instructions would let run at `own`, on units that reach `peak`.
+
+    Unpacking and scaling share the core's issue slots with the multiplications, so a kernel nears the peak without
+    reaching it; far below it, `own` remains. peak: infinite where unknown.
+    """
+    return 1.0 / overlap(1.0 / own, 1.0 / peak, ISSUE_SHARPNESS)
+
+
 def memory_share(compute: Real, memory: Real, sharpness: Real) -> Real:
     """Share of `overlap`'s time that is due to memory [1]: mᵖ / (cᵖ + mᵖ), which is 0 or 1 for p = ∞."""
     hard = np.where(memory >= compute, 1.0, 0.0)

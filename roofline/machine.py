@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.ceilings import Ceilings
+from roofline.ceilings import Ceilings, issue_rate
 from roofline.hardware import Hardware
 from roofline.quantization import layout
 from roofline.runtime import Constant, Engine, Factor, Kernel, Runtime, Unit, Use, matches
@@ -191,7 +191,9 @@ class Machine:
             peak, base = self.rate_base(kernel)
             constant = kernel.per_cycle if self.is_per_cycle(kernel) else kernel.efficiency
             rate = base * (constant.value if constant else 1.0) * product(self.factors("rate", use))
-            self._rates[use] = min(rate, peak) if peak else rate
+            if peak:
+                rate = float(issue_rate(rate, peak)) if self.is_per_cycle(kernel) else min(rate, peak)
+            self._rates[use] = rate
         return self._rates[use]
 
     @cached_property

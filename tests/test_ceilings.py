@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roofline.ceilings import Ceilings, memory_share, overlap
+from roofline.ceilings import Ceilings, issue_rate, memory_share, overlap
 
 POSITIVE = st.floats(min_value=1e-9, max_value=1e9)
 SHARPNESS = st.one_of(st.floats(min_value=1, max_value=8), st.just(math.inf))
@@ -90,3 +90,16 @@ def test_arrays_are_their_elements(pairs: list[tuple[float, float]], sharpness: 
     times, shares = overlap(compute, memory, sharpness), memory_share(compute, memory, sharpness)
     assert np.allclose(times, np.array([overlap(c, m, sharpness) for c, m in pairs]), rtol=1e-12)
     assert np.allclose(shares, np.array([memory_share(c, m, sharpness) for c, m in pairs]), rtol=1e-12)
+
+
+@given(POSITIVE, POSITIVE)
+def test_a_cpu_kernel_nears_the_peak_and_never_reaches_it(own: float, peak: float) -> None:
+    rate = issue_rate(own, peak)
+    assert 0 < rate <= min(own, peak) * (1 + 1e-12)
+    assert rate >= min(own, peak) / 2**0.5 * (1 - 1e-12)
+
+
+def test_far_below_the_peak_a_cpu_kernel_runs_at_its_own_rate() -> None:
+    assert issue_rate(1.0, 100.0) == pytest.approx(1.0, rel=1e-4)
+    assert issue_rate(30.0, 40.0) == pytest.approx(24.0)  # 1/√(1/30² + 1/40²)
+    assert issue_rate(5.0, math.inf) == 5.0

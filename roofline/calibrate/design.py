@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from roofline import fitted
 from roofline.calculator import OperatorCost, Phase, pipeline_share
-from roofline.ceilings import overlap
+from roofline.ceilings import issue_rate, overlap
 from roofline.machine import (
     Machine,
     barrier_seconds,
@@ -132,6 +132,7 @@ class Design:
         streams: list[list[int]] = []
         activations: list[list[int]] = []
         bases, peaks, columns, losses, sharpness, is_kernel = [], [], [], [], [], []
+        is_per_cycle: list[bool] = []
         for row, cost in operators:
             machine, use = self.cases[row].machine, cost.use
             activations.append(self._indices(machine.engine.activation_bandwidth, machine, "activation", None))
@@ -139,6 +140,7 @@ class Design:
                 rates.append([]), halves.append(self._one), streams.append([])  # type: ignore[func-returns-value]
                 bases.append(1.0), peaks.append(np.inf), columns.append(np.inf)  # type: ignore[func-returns-value]
                 losses.append(1.0), sharpness.append(np.inf), is_kernel.append(0.0)  # type: ignore[func-returns-value]
+                is_per_cycle.append(False)
                 continue
             kernel = machine.kernel(use)
             peak, base = machine.rate_base(kernel)
@@ -155,6 +157,7 @@ class Design:
             columns.append(float(cost.columns))
             sharpness.append(machine.sharpness(use))
             is_kernel.append(1.0)
+            is_per_cycle.append(per_cycle)
         costs = [cost for _, cost in operators]
         self.row = np.array([row for row, _ in operators], dtype=np.int64)
         self.flops = np.array([float(cost.computed_flops) for cost in costs]) * np.array(is_kernel)
@@ -162,6 +165,7 @@ class Design:
         self.streamed = np.array([float(cost.streamed_bytes) for cost in costs])
         self.moved = moved
         self.base, self.peak = np.array(bases), np.array(peaks)
+        self.is_per_cycle = np.array(is_per_cycle, dtype=bool)
         self.columns, self.threads = np.array(columns), np.array(losses)
         self.sharpness = np.array(sharpness)
         self.rates, self.streams = Products(rates, self._one), Products(streams, self._one)
@@ -216,7 +220,8 @@ class Design:
             joint = joint_limit(self.cores.of(logs) * self.cycles, limit)
         sustained = np.asarray(np.where(np.isfinite(self.cycles), joint, limit))[self.row]
         share = thread_share(self.threads, values[self.loss_index][self.row])
-        rate = np.minimum(self.base * share * self.rates.of(logs), self.peak)
+        own = self.base * share * self.rates.of(logs)
+        rate = np.where(self.is_per_cycle, issue_rate(own, self.peak), np.minimum(own, self.peak))
         compute = self.flops / rate * saturation(self.columns, values[self.halves])
         memory = self.streamed / (np.minimum(self.streams.of(logs), 1.0) * sustained) + self.moved / (
             self.activations.of(logs) * sustained
