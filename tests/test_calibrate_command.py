@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,13 @@ from roofline.bench.shipped import DIRECTORY
 from roofline.calibrate import command
 from roofline.calibrate.calibration import HEADER, calibrate, quoted, to_toml, write
 from roofline.calibrate.report import SCORE_COLUMNS, digest
-from roofline.cli import main
 from tests.problems import problem_of, rows_of
+from tests.running import Outcome, Run, runner
 from tests.small import fresh_catalog
 
 METAL = ("calibrate", "--backend", "metal")
 APPLE = DIRECTORY / "apple.csv"
 SHARE = "llama.cpp: metal.memory.apple"
-Outcome = tuple[int, str, str]
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -55,19 +53,8 @@ def forget() -> None:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str], home: Path) -> Run:
-    """Runs the command line in this process, to its exit: (code, stdout, stderr)."""
-
-    def call(*arguments: str) -> Outcome:
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main(arguments)
-        except SystemExit as stopped:
-            code = stopped.code
-        captured = capsys.readouterr()
-        return code if isinstance(code, int) else int(bool(code)), captured.out, captured.err
-
-    return call
+    """Runs the command line for a user with an empty directory."""
+    return runner(capsys)
 
 
 def error_of(outcome: Outcome) -> str:

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,10 @@ import pytest
 
 import roofline
 from roofline import catalog
-from roofline.cli import main, options
+from roofline.cli import options
 from roofline.report import record
 from tests import gguf_files
+from tests.running import Outcome, Run, runner
 from tests.small import ROOT, fresh_catalog
 from tests.test_spec import DEVICE
 
@@ -26,28 +26,9 @@ FORMS = ("table", "json", "csv", "md")
 PI = ["--hw", "rpi5", "--model", "mistral7b", "--quant", "q4_0"]
 
 
-@dataclass(frozen=True)
-class Outcome:
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Any:
-    """Runs the command line in this process, to its exit."""
-
-    def call(*arguments: str) -> Outcome:
-        capsys.readouterr()
-        code: object = 0
-        try:
-            main(arguments)
-        except SystemExit as stopped:
-            code = stopped.code
-        captured = capsys.readouterr()
-        return Outcome(code if isinstance(code, int) else 0 if code is None else 1, captured.out, captured.err)
-
-    return call
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(capsys)
 
 
 def process(*arguments: str, **options_: Any) -> "subprocess.CompletedProcess[str]":

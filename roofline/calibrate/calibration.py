@@ -70,16 +70,9 @@ class BackendFit:
             for at in np.flatnonzero(sigmas > 0)
         ]
 
-    def chosen(
-        self, phase: str | None = None, kind: str | None = None
-    ) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Which rows are of a phase and a kind."""
-        return np.array(
-            [
-                (phase is None or row.observation.phase == phase) and (kind is None or row.observation.kind == kind)
-                for row in self.rows
-            ]
-        )
+    def chosen(self, phase: str) -> Mask:
+        """Which rows are of a phase."""
+        return np.array([row.observation.phase == phase for row in self.rows])
 
 
 @dataclass(frozen=True)
