@@ -22,8 +22,9 @@ from roofline import api, catalog, fitted
 from roofline.bench import read_path
 from roofline.bench.shipped import DIRECTORY
 from roofline.calibrate import command
-from roofline.calibrate.calibration import HEADER, calibrate, quoted, to_toml, write
+from roofline.calibrate.calibration import HEADER, calibrate, quoted, to_toml
 from roofline.calibrate.report import SCORE_COLUMNS, digest
+from roofline.files import write_text
 from tests.problems import problem_of, rows_of
 from tests.running import Outcome, Run, runner
 from tests.small import fresh_catalog
@@ -265,20 +266,20 @@ def test_a_full_disk_is_one_line(run: Run, home: Path, monkeypatch: pytest.Monke
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such permissions")
 def test_the_file_may_be_read_by_those_who_may_read_any_new_file(tmp_path: Path) -> None:
-    write("text", tmp_path / "fitted.toml")
+    write_text("text", tmp_path / "fitted.toml")
     (tmp_path / "plain").write_text("text", encoding="utf-8")
     assert stat.S_IMODE((tmp_path / "fitted.toml").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "fitted.toml"
-    write("old", path)
+    write_text("old", path)
     with monkeypatch.context() as broken:
         broken.setattr(Path, "replace", lambda *_: (_ for _ in ()).throw(OSError("no")))
         with pytest.raises(OSError, match="no"):
-            write("new", path)
+            write_text("new", path)
     with pytest.raises(UnicodeEncodeError):
-        write("new " * 10_000 + "\ud800", path)  # fails when much is written already
+        write_text("new " * 10_000 + "\ud800", path)  # fails when much is written already
     assert path.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -287,7 +288,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     """While it is rewritten 60 times, every reading is one of the two texts in full."""
     path = tmp_path / "fitted.toml"
     texts = ["a" * 2_000_000, "b" * 1_000_000]
-    write(texts[0], path)
+    write_text(texts[0], path)
     stop = threading.Event()
     seen: list[bool] = []
 
@@ -299,7 +300,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     thread.start()
     try:
         for count in range(60):
-            write(texts[count % 2], path)
+            write_text(texts[count % 2], path)
     finally:
         stop.set()
         thread.join()
@@ -336,7 +337,7 @@ def test_very_fast_machines_do_not_make_impossible_constants(home: Path, times: 
         for backend in ("metal", "vulkan")
         for row in rows_of(backend)
     ]
-    write(to_toml(calibrate(fast), "fast"), home / "fitted.toml")
+    write_text(to_toml(calibrate(fast), "fast"), home / "fitted.toml")
     forget()
     for name in sorted(catalog.files("runtimes")):
         catalog.load_runtime(name)

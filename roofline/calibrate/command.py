@@ -7,9 +7,10 @@ from pathlib import Path
 
 from roofline import fitted
 from roofline.bench import Reading, read_path, shipped
-from roofline.calibrate.calibration import WRITTEN_BY, calibrate, to_toml, write
+from roofline.calibrate.calibration import WRITTEN_BY, calibrate, to_toml
 from roofline.calibrate.report import report, scores_toml, shipped_scores
 from roofline.catalog import user_directory
+from roofline.files import write_text
 from roofline.report import Format
 from roofline.spec import SpecError
 
@@ -36,9 +37,9 @@ def run(
     text = to_toml(calibration, "shipped observations" if observations is None else observations.name)
     written = []
     for target in targets:
-        write(text, target)
+        write_text(text, target)
         beside = _scores_beside(target)
-        write(scores_toml(calibration, text), beside)
+        write_text(scores_toml(calibration, text), beside)
         written += [target, beside]
     return report(calibration, form), written
 
