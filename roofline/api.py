@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from roofline import catalog
 from roofline.calculator import Prediction
 from roofline.calculator import predict as calculate
+from roofline.local import localised
 from roofline.machine import Machine, make_machine
 from roofline.model import Model
 from roofline.spec import SpecError
@@ -192,7 +193,8 @@ def _machine(
     hw: str, runtime: str, backend: str | None, threads: int | None, overrides: tuple[tuple[str, str], ...]
 ) -> Machine:
     hardware = catalog.load_hardware(hw, overrides).spec
-    return make_machine(hardware, catalog.load_runtime(runtime).spec, backend, threads)
+    engine = localised(catalog.load_runtime(runtime).spec, hardware.name, catalog.calibrations())
+    return make_machine(hardware, engine, backend, threads)
 
 
 def list_hardware() -> list[str]:

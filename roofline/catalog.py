@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-from roofline import fitted, units
+from roofline import fitted, local, units
 from roofline.hardware import Hardware, apply_overrides, scale_sustained
 from roofline.model import Model
 from roofline.runtime import Runtime, mark_origins, merge
@@ -51,11 +51,21 @@ def user_directory() -> Path:
 
 def directories(room: Room) -> list[Path]:
     """Where a room's files are searched: ROOFLINE_PATH, the user's directory, then the shipped catalog."""
-    own = [Path(part) for part in os.environ.get("ROOFLINE_PATH", "").split(os.pathsep) if part]
-    roots = [root / room for root in [*own, user_directory()]]
+    roots = [root / room for root in own_directories()]
     # A wheel carries hardware/ and models/ in data/; a clone has them beside the package.
     shipped = [_PACKAGE / room] if room == "runtimes" else [_PACKAGE / "data" / room, _PACKAGE.parent / room]
     return [root for root in [*roots, *shipped] if root.is_dir()]
+
+
+def own_directories() -> list[Path]:
+    """The directories of this user, the first one first: ROOFLINE_PATH, then the platform's."""
+    own = [Path(part) for part in os.environ.get("ROOFLINE_PATH", "").split(os.pathsep) if part]
+    return [*own, user_directory()]
+
+
+def calibrations() -> dict[tuple[str, str], local.Local]:
+    """What the user's own measurements say of devices, by (name of the hardware, backend)."""
+    return local.calibrations(own_directories())
 
 
 def files(room: Room) -> dict[str, Path]:

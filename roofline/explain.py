@@ -210,8 +210,8 @@ def _runtime_constants(prediction: Prediction) -> list[Used]:
             (f"{prefix}barrier.base", engine.barrier.base, "s"),
             (f"{prefix}barrier.per_thread", engine.barrier.per_thread, "s"),
         ]
-        if engine.core_bandwidth:
-            named.append((f"{prefix}core_bandwidth", engine.core_bandwidth, "B per cycle and core"))
+        if machine.core_bandwidth:
+            named.append((f"{prefix}core_bandwidth", machine.core_bandwidth, "B per cycle and core"))
         if engine.thread_loss:
             named.append((f"{prefix}thread_loss", engine.thread_loss, "threads"))
     else:

@@ -364,12 +364,24 @@ def apply_overrides(data: dict[str, Any], overrides: dict[str, str]) -> dict[str
                 raise SpecError(f"--set {path}: expected a field of the hardware file, found none called {parent!r}")
         if not isinstance(table, dict):
             raise SpecError(f"--set {path}: expected a field of the hardware file, found a list")
-        table[last] = _override(table.get(last), text)
+        table[last] = _words(path, table.get(last), text) if path == "cpu.isa" else _override(table.get(last), text)
         if path == "memory.transfer_rate" or path in ("memory.channels", "memory.channel_bits"):
             table.pop("bandwidth", None)
         if path == "memory.bandwidth":
             table.pop("transfer_rate", None)
     return data
+
+
+def _words(path: str, old: Any, text: str) -> list[str]:
+    """A list of words: given in full ('avx2,fma'), or as words to leave out and to add ('-amx,+sme')."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    signed = [word for word in words if word[0] in "+-"]
+    if not words or len(signed) not in (0, len(words)):
+        raise SpecError(f"--set {path}: expected words such as avx2,fma or changes such as -amx, found {text!r}")
+    if not signed:
+        return words
+    kept = [word for word in old or () if f"-{word}" not in words]
+    return kept + [word[1:] for word in words if word[0] == "+" and word[1:] not in kept]
 
 
 def scale_sustained(changed: Hardware, measured: Hardware) -> Hardware:

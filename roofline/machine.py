@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,8 @@ from roofline.workload import Real
 
 #: How sharply one core's share gives way to the socket's limit as threads are added (p-norm of the two).
 THREAD_KNEE = 4.0
+
+_BY_THREADS = re.compile(r"cpu (\d+) threads?")
 
 #: Instruction sets that decide which kernels a CPU runs, the most capable first.
 LINEAGES = ("amx", "avx512", "avx_vnni", "avx2", "sse4", "i8mm", "dotprod", "neon", "rvv")
@@ -101,6 +104,9 @@ class Machine:
     @cached_property
     def bandwidth_share(self) -> Constant:
         """Share of the theoretical bandwidth that the unit sustains, before corrections."""
+        if self.read_by_threads is not None:
+            share = min(self.read_by_threads / self.theoretical_bandwidth, 1.0)
+            return Constant(value=share, basis="measured", note=f"read by {self.threads} threads of this machine")
         measured = self.hardware.memory.sustained.get("cpu" if self.backend == "cpu" else "gpu")
         if measured is not None:
             share = measured.value / self.hardware.memory.theoretical_bandwidth
@@ -113,17 +119,41 @@ class Machine:
         return shares[name] if name in shares else shares["any"]
 
     @cached_property
+    def read_by_threads(self) -> float | None:
+        """What this many threads were measured to read [B/s], linear between counts of threads; None where unknown.
+
+        `roofline measure` writes it for the machine it runs on: memory.sustained has 'cpu 1 thread', 'cpu 2 threads' …
+        """
+        if self.backend != "cpu":
+            return None
+        found = {
+            int(match[1]): figure.value
+            for name, figure in self.hardware.memory.sustained.items()
+            if (match := _BY_THREADS.fullmatch(name))
+        }
+        counts = sorted(found)
+        return float(np.interp(self.threads, counts, [found[count] for count in counts])) if len(counts) > 1 else None
+
+    @cached_property
+    def core_bandwidth(self) -> Constant | None:
+        """Bytes one core reads in a cycle; None where only the memory limits, or its threads were measured together."""
+        return self.engine.core_bandwidth if self.backend == "cpu" and self.read_by_threads is None else None
+
+    @cached_property
+    def joined_sockets(self) -> int:
+        """Sockets whose shares add up with a loss [1]; what was measured on all of them together is one."""
+        cpu = self.hardware.cpu if self.backend == "cpu" else None
+        return cpu.sockets if cpu and self.read_by_threads is None else 1
+
+    @cached_property
     def sustained_bandwidth(self) -> float:
         """What the unit reads with its threads [B/s]: the sockets' limit, or fewer cores' own."""
         share = min(self.bandwidth_share.value * product(self.factors("memory")), 1.0)
-        cpu = self.hardware.cpu
-        if self.backend != "cpu" or cpu is None:
-            return share * self.theoretical_bandwidth
-        limit = socket_limit(share, self.theoretical_bandwidth, cpu.sockets, self.engine.socket_share.value)
-        if self.engine.core_bandwidth is None:
-            return float(limit)
-        core = self.engine.core_bandwidth.value * product(self.factors("core"))
-        return float(joint_limit(core * self.cycles, limit))
+        bandwidth, loss = self.theoretical_bandwidth, self.engine.socket_share.value
+        limit = float(socket_limit(share, bandwidth, self.joined_sockets, loss))
+        if self.core_bandwidth is None:
+            return limit
+        return float(joint_limit(self.core_bandwidth.value * product(self.factors("core")) * self.cycles, limit))
 
     def activation_time(self, size: Real) -> Real:
         """Seconds to read and write `size` bytes of activations [s]; caches make it faster than memory."""

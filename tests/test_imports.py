@@ -20,7 +20,7 @@ LAYERS: list[set[str]] = [
     {"blocks", "ceilings", "quantization"},
     {"model", "hardware"},
     {"runtime", "weights", "fitted"},
-    {"machine", "readers"},
+    {"machine", "readers", "local"},
     {"band", "memory", "catalog"},
     {"calculator"},
     {"api", "explain", "ways_out", "reasons", "sweep"},

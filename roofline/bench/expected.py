@@ -39,10 +39,11 @@ def expect(observation: Observation) -> Expected:
     if is_prompt and observation.prompt is None:
         guessed.append("prompt length")
     count = f"x{observation.count}" if observation.count > 1 else ""
+    is_file = observation.model.endswith(".gguf")  # its own tensor table says how it is stored
     prediction = api.predict(
         f"{observation.hardware}{count}",
         observation.model,
-        observation.quant,
+        None if is_file else observation.quant,
         runtime=choice.id,
         backend=observation.backend or None,
         prompt=(observation.prompt or USUAL_PROMPT) if is_prompt else 0,
@@ -52,12 +53,31 @@ def expect(observation: Observation) -> Expected:
         ubatch=observation.ubatch,
         threads=observation.threads if observation.backend == "cpu" else None,
         flash_attention=observation.flash_attn,
-        set={"memory.transfer_rate": f"{observation.mem_mts:g} MT/s"} if observation.mem_mts else None,
+        kv=_cache_types(observation),
+        set=_changes(observation),
     )
     phase = prediction.prefill if is_prompt else prediction.decode
     if phase is None:
         raise SpecError(f"phase: expected tokens to process, found none for {observation.phase!r}")
     return Expected(prediction, phase, tuple(guessed))
+
+
+def beyond_columns(observation: Observation) -> tuple[str, str]:
+    """What further columns tell the calculator: types of the cache, instructions left out."""
+    return _cache_types(observation), observation.extra.get("isa", "")
+
+
+def _cache_types(observation: Observation) -> str:
+    """The types of K and V where llama-bench said them, else its default."""
+    return f"{observation.extra.get('type_k') or 'f16'},{observation.extra.get('type_v') or 'f16'}"
+
+
+def _changes(observation: Observation) -> dict[str, str]:
+    """What of the hardware was not as its file says: other memory, instructions that the engine's build leaves out."""
+    changes = {"memory.transfer_rate": f"{observation.mem_mts:g} MT/s"} if observation.mem_mts else {}
+    if observation.backend == "cpu" and observation.extra.get("isa"):
+        changes["cpu.isa"] = observation.extra["isa"]
+    return changes
 
 
 def _refuse_what_is_not_modelled(observation: Observation) -> None:

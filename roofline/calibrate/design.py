@@ -185,7 +185,7 @@ class Design:
             machine, engine = case.machine, case.machine.engine
             cpu = machine.hardware.cpu if machine.backend == "cpu" else None
             shares.append(self._indices(machine.bandwidth_share, machine, "memory", None, 1.0))
-            core = engine.core_bandwidth if cpu else None
+            core = machine.core_bandwidth
             cores.append(self._indices(core, machine, "core", None) if core else [])
             cycles.append(machine.cycles if core else np.inf)
             first = engine.barrier.base if cpu and engine.barrier else machine.launch
@@ -196,7 +196,7 @@ class Design:
             gains.append(self.table.index(engine.socket_share))
             losses.append(self.table.index(engine.thread_loss) if engine.thread_loss else self._one)
             bandwidth.append(machine.theoretical_bandwidth)
-            sockets.append(float(cpu.sockets) if cpu else 1.0)
+            sockets.append(float(machine.joined_sockets))
             threads.append(float(machine.threads))
             is_cpu.append(cpu is not None)
             pipeline.append(float(pipeline_share(machine, case.phase.step)))

@@ -10,7 +10,8 @@ The same input gives the same bytes: no random numbers, rows in the order of the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -62,11 +63,16 @@ class Fit:
 
 @dataclass(frozen=True)
 class Problem:
-    """A design with what the fit needs beside it, one entry per case. trust: factor of a case's weight."""
+    """A design with what the fit needs beside it, one entry per case. trust: factor of a case's weight.
+
+    spread: expected deviation of ln(speed) by phase. free: only constants whose origin begins so may move.
+    """
 
     design: Design
     phases: tuple[str, ...]
     trust: tuple[float, ...]
+    spread: Mapping[str, float] = field(default_factory=lambda: NOISE)
+    free: str = ""
 
     @property
     def devices(self) -> tuple[str, ...]:
@@ -77,7 +83,7 @@ class Problem:
     def noise(self) -> Floats:
         """Expected deviation of ln(speed) of each case: of measurements in general, and of its own rounding."""
         own = np.array([case.uncertainty for case in self.design.cases])
-        general = np.array([NOISE[phase] for phase in self.phases])
+        general = np.array([self.spread[phase] for phase in self.phases])
         result: Floats = np.hypot(own, general)
         return result
 
@@ -86,7 +92,7 @@ class Problem:
         """How far each constant may move, as the standard deviation of its logarithm; 0 is fixed."""
         return np.array(
             [
-                _sigma(origin, stated)
+                _sigma(origin, stated) if origin.startswith(self.free) else 0.0
                 for origin, stated in zip(self.design.table.origins, self.design.table.sigmas, strict=True)
             ]
         )

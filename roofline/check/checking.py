@@ -9,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 
 from roofline.bench import Given, Observation, Skipped, read_path, shipped
+from roofline.bench.expected import beyond_columns
 from roofline.bench.names import Names
 from roofline.bench.tokens import counted_in_characters
 from roofline.check.nearest import Near, near, point_of
@@ -122,7 +123,7 @@ class _Outlooks:
         key = (
             seen.hardware, seen.count, seen.host, seen.model, seen.quant, seen.phase, seen.prompt, seen.gen, seen.depth,
             seen.batch, seen.ubatch, seen.threads, seen.backend, seen.runtime, seen.build, seen.date, seen.flash_attn,
-            seen.gpu_layers, seen.mem_mts, seen.kind, seen.note,
+            seen.gpu_layers, seen.mem_mts, seen.kind, seen.note, *beyond_columns(seen),
         )  # fmt: skip
         known = self._known.get(key)
         if known is None:
