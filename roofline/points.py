@@ -33,7 +33,7 @@ def points(
     overrides: Sequence[str],
 ) -> list[Prediction]:
     """One prediction for every combination of the listed prompts, generations, depths and batches."""
-    axes = [_numbers("prompt", prompt), _numbers("gen", gen), _numbers("depth", depth), _numbers("batch", batch)]
+    axes = [numbers("prompt", prompt), numbers("gen", gen), numbers("depth", depth), numbers("batch", batch)]
     grid = list(product(*axes))
     if len(grid) > MAX_POINTS:
         raise SpecError(
@@ -73,7 +73,7 @@ def single_point(*arguments: object) -> Prediction:
     return results[0]
 
 
-def _numbers(option: str, text: str) -> list[int]:
+def numbers(option: str, text: str) -> list[int]:
     """'1,8,4k' → [1, 8, 4096]."""
     try:
         return [count(part) for part in text.split(",")]
@@ -82,10 +82,10 @@ def _numbers(option: str, text: str) -> list[int]:
 
 
 def _one_number(option: str, text: str) -> int:
-    numbers = _numbers(option, text)
-    if len(numbers) != 1:
+    found = numbers(option, text)
+    if len(found) != 1:
         raise SpecError(f"--{option}: expected one number, found {text!r}")
-    return numbers[0]
+    return found[0]
 
 
 def _assignments(overrides: Sequence[str]) -> dict[str, str]:

@@ -7,12 +7,29 @@ from pathlib import Path
 
 from roofline import fitted
 from roofline.bench import Reading, read_path, shipped
+from roofline.calibrate import device
 from roofline.calibrate.calibration import WRITTEN_BY, calibrate, to_toml
-from roofline.calibrate.report import report, scores_toml, shipped_scores
-from roofline.catalog import user_directory
+from roofline.calibrate.report import device_report, report, scores_toml, shipped_scores
+from roofline.catalog import load_hardware, user_directory
 from roofline.files import write_text
 from roofline.report import Format
 from roofline.spec import SpecError
+
+
+def run_device(hardware: str, observations: Path | None, own: Reading, form: Format) -> tuple[str, list[Path]]:
+    """(report, files written): the factors of one device from the user's own observations of it, or from a file.
+
+    Raises SpecError when they are too few.
+    """
+    identity = load_hardware(hardware).id
+    reading = own if observations is None else read_path(observations)
+    found = device.calibrate_device(
+        reading.observations, identity, "own observations" if observations is None else observations.name
+    )
+    path = device.target(user_directory(), identity)
+    _refuse_foreign(path)
+    write_text(device.to_toml(found.local), path)
+    return device_report(found, form), [path]
 
 
 def run(

@@ -11,6 +11,7 @@ from typing import Any
 from roofline import fitted
 from roofline.calibrate.calibration import Calibration, quoted
 from roofline.calibrate.crossval import Score
+from roofline.calibrate.device import DeviceCalibration
 from roofline.report import Format, render, to_json
 from roofline.spec import SpecError, read_toml
 
@@ -18,6 +19,7 @@ SCORE_COLUMNS = (
     "group", "rows", "devices", "median_error", "geometric_factor", "bias", "within_10", "within_20", "within_50",
     "devices_within_factor_1_5", "coverage",
 )  # fmt: skip
+_ERROR_COLUMNS = ("phase", "rows", "models", "before", "after", "left_out", "noise")
 _MOVED_COLUMNS = ("constant", "prior", "value", "error")
 SCORES = Path(fitted.__file__).resolve().parent / "fitted_scores.toml"
 
@@ -36,6 +38,33 @@ def report(calibration: Calibration, form: Format) -> str:
         ("Constants", render(moved, _MOVED_COLUMNS, form)),
         (f"Not used: {len(skipped)} rows", _reasons(skipped, form)),
     ]
+    mark = "## " if form == "md" else ""
+    return "\n".join(f"{mark}{name}\n\n{text}" for name, text in sections)
+
+
+def device_report(found: DeviceCalibration, form: Format) -> str:
+    """How a device differs from its kind, how sure that is, and how much it helps; CSV holds the errors alone."""
+    errors = [asdict(one) for one in found.errors]
+    factors = [{"factor": name, "value": one.value, "error": one.error} for name, one in found.local.factors.items()]
+    skipped = [{"id": identity, "reason": reason} for identity, reason in found.skipped]
+    bands = {"decode": found.local.decode, "prefill": found.local.prefill}
+    if form == "json":
+        return to_json(
+            {
+                "schema": "roofline.device_calibration/1", "hardware": found.hardware, "backend": found.local.backend,
+                "errors": errors, "band": bands, "factors": factors, "skipped": skipped,
+            }
+        )  # fmt: skip
+    if form == "csv":
+        return render(errors, _ERROR_COLUMNS, "csv")
+    band = [{"phase": phase, "band": factor} for phase, factor in bands.items()]
+    sections = [
+        (f"{found.hardware}, {found.local.backend}: median error", render(errors, _ERROR_COLUMNS, form)),
+        ("Band: measurements lie within ÷ to × of the expected speed", render(band, ("phase", "band"), form)),
+        ("This device against its kind", render(factors, ("factor", "value", "error"), form)),
+    ]
+    if skipped:
+        sections.append((f"Not used: {len(skipped)} rows", _reasons(skipped, form)))
     mark = "## " if form == "md" else ""
     return "\n".join(f"{mark}{name}\n\n{text}" for name, text in sections)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import options
+from roofline.cli import measuring, options
 from roofline.cli.options import Form
 
 app = typer.Typer(
@@ -175,7 +175,11 @@ def inspect(
 @app.command()
 def check(
     file: Annotated[
-        str | None, typer.Argument(metavar="[FILE|-]", help="Measured speeds; default: those that come with roofline.")
+        str | None,
+        typer.Argument(
+            metavar="[FILE|HW|-]",
+            help="Measured speeds; a device: your own of it; default: those that come with roofline.",
+        ),
     ] = None,
     hw: options.GivenHardware = None,
     model: options.GivenModel = None,
@@ -193,9 +197,9 @@ def check(
 
     Example: roofline check llama-bench.json --hw m2-ultra-76
     """
-    from roofline.check.report import check_report
+    from roofline.engine.own_check import own_check_report
 
-    typer.echo(check_report(file, hw, model, quant, form.value, worst, tokens_per_char), nl=False)
+    typer.echo(own_check_report(file, hw, model, quant, form.value, worst, tokens_per_char), nl=False)
 
 
 @app.command("list")
@@ -235,12 +239,34 @@ def calibrate(
     ] = False,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the constants to a file.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="Only show how right the shipped constants are.")] = False,
+    hw: options.DeviceHardware = None,
+    measure_first: Annotated[
+        bool,
+        typer.Option("--run", help="With --hw: first measure a small synthetic model in a few types, by llama-bench."),
+    ] = False,
     form: options.Output = Form.table,
 ) -> None:
-    """Refit the constants of the runtimes to measured speeds; say what moved, how sure, and how right it is."""
+    """Refit the constants of the runtimes to measured speeds; say what moved, how sure, and how right it is.
+
+    With --hw only one device is looked at: how it differs from its kind, by your own measurements of it; kept for it.
+    """
     from roofline.calibrate import command
 
-    text, written = command.run(observations, backends or [], write, out, scores, form.value)
+    if hw is not None:
+        if write or out or scores or backends:
+            raise typer.BadParameter("--hw goes with --observations, --run and --format only")
+        from roofline.engine.calibration_runs import measured_rows
+
+        own = measured_rows(hw, measure_first)
+        text, written = command.run_device(hw, observations, own, form.value)
+    elif measure_first:
+        raise typer.BadParameter("--run needs --hw: the machine that it measures")
+    else:
+        text, written = command.run(observations, backends or [], write, out, scores, form.value)
     typer.echo(text, nl=False)
     for path in written:
         typer.echo(f"wrote {path}", err=True)
+
+
+app.command()(measuring.measure)
+app.command()(measuring.bench)

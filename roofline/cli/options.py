@@ -83,6 +83,24 @@ GivenModel = Annotated[
         autocompletion=_complete_models,
     ),
 ]
+DeviceHardware = Annotated[
+    str | None,
+    typer.Option(
+        "--hw",
+        metavar="ID",
+        help="Only this device, from your own measurements of it (host: this machine).",
+        autocompletion=_complete_hardware,
+    ),
+]
+HereHardware = Annotated[
+    str | None,
+    typer.Option(
+        "--hw",
+        metavar="ID",
+        help="What this machine is; default: host, else what it is recognised as.",
+        autocompletion=_complete_hardware,
+    ),
+]
 Runtime = Annotated[
     str,
     typer.Option("--runtime", metavar="ID", help="Inference engine and version.", autocompletion=_complete_runtimes),
@@ -103,6 +121,10 @@ Context = Annotated[
 ]
 Ubatch = Annotated[int | None, typer.Option("--ubatch", min=1, help="Prompt tokens per pass; default: the runtime's.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: the fast cores.")]
+ThreadList = Annotated[str | None, typer.Option("--threads", metavar="N", help="CPU threads; commas make a list.")]
+UbatchList = Annotated[
+    str | None, typer.Option("--ubatch", metavar="N", help="Prompt tokens per pass; commas make a list.")
+]
 Flash = Annotated[
     bool | None, typer.Option("--flash-attn/--no-flash-attn", help="Fused attention; default: as the runtime does.")
 ]
