@@ -66,7 +66,9 @@ COMMON: tuple[Factor, ...] = (
 def neutral(types: Sequence[str]) -> tuple[Factor, ...]:
     """The factors of a device with these weight types, all 1: what a calibration begins at."""
     own = [
-        _factor(f"{name}, {words}", "rate", TYPE_SIGMA, "this type's kernel", types=[name], columns=columns, attention=False)
+        _factor(
+            f"{name}, {words}", "rate", TYPE_SIGMA, "this type's kernel", types=[name], columns=columns, attention=False
+        )
         for name in types
         for words, columns in (("single tokens", "few"), ("prompts", "many"))
     ]

@@ -66,3 +66,12 @@ def smollm2_gguf() -> Path:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     assert (path.stat().st_size, digest) == (SMOLLM2_BYTES, SMOLLM2_SHA256), f"{path} is damaged: delete it"
     return path
+
+
+@pytest.fixture(scope="session")
+def llama_bin() -> Path:
+    """The folder of llama.cpp's programs, which `nox -s engine` builds; without it the test is skipped."""
+    folder = os.environ.get("ROOFLINE_LLAMA_BIN")
+    if not folder:
+        pytest.skip("ROOFLINE_LLAMA_BIN names no folder with llama.cpp's programs (nox -s engine builds them)")
+    return Path(folder)

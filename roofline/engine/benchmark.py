@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from roofline import api, catalog
 from roofline.bench import Given, Observation
@@ -53,13 +54,14 @@ class Benchmark:
     """What was measured, held against what was predicted.
 
     command: what ran; checked: the verdicts; recorded: the file that the rows were added to, None where not; remarks:
-    what a reader should know of the run.
+    what a reader should know of the run; served: of a server, what server.Measured holds.
     """
 
     command: tuple[str, ...]
     checked: Checked
     recorded: Path | None
     remarks: tuple[str, ...]
+    served: tuple[dict[str, Any], ...] = ()
 
 
 def benchmark(request: Request, progress: Progress | None = None) -> Benchmark:

@@ -66,6 +66,43 @@ def run(request: Request, form: Format, progress: Progress) -> tuple[str, Path |
     return report(done, form), done.recorded
 
 
+def serve(
+    request: Request, url: str, api: str, key_variable: str | None, concurrency: str, form: Format, progress: Progress
+) -> tuple[str, Path | None]:
+    """(report, file the rows were added to) of a running server."""
+    from roofline.engine.served import benchmark_server
+
+    for option, given in (
+        ("--synthetic", request.synthetic), ("--batch", request.batch), ("--threads", request.threads),
+        ("--ubatch", request.ubatch), ("--gpu-layers", request.gpu_layers), ("--flash-attn", request.flash_attn),
+        ("--kv", request.kv), ("--llama-bench", request.llama_bench), ("--keep", request.keep),
+    ):  # fmt: skip
+        if given:
+            raise SpecError(f"{option}: expected it without --server, whose own start decides that, found both")
+    for option, text in (("--prompt", request.prompt), ("--gen", request.gen)):
+        if "," in text:
+            raise SpecError(f"{option}: expected one number with --server, found {text!r}")
+    if request.depth != "0":
+        raise SpecError(f"--depth: expected 0 with --server, found {request.depth!r}")
+    done = benchmark_server(
+        url,
+        request.model,
+        request.quant,
+        hw=request.hw,
+        backend=request.backend,
+        prompt=numbers("prompt", request.prompt)[0],
+        gen=numbers("gen", request.gen)[0],
+        repetitions=request.repetitions,
+        concurrency=numbers("concurrency", concurrency),
+        api_name=api,
+        key_variable=key_variable,
+        timeout_s=request.timeout_s,
+        recorded=request.recorded,
+        progress=lambda line: progress(0.0, line),
+    )
+    return report(done, form), done.recorded
+
+
 def sweep_of(request: Request) -> Sweep:
     """The lists of the command line as a sweep; SpecError names the option that is not a list of numbers."""
     return Sweep(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from roofline.check.report import row_record
-from roofline.check.verdicts import Row
+from roofline.check.verdicts import PHASE, Row
 from roofline.engine.benchmark import Benchmark
 from roofline.report import Format, printable, render, to_csv, to_json
 
@@ -20,6 +20,9 @@ _KEYS = (
 _SHOWN = (
     "phase", "measured_tok_s", "std_tok_s", "predicted_tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "ratio",
     "verdict",
+)  # fmt: skip
+_SERVED = (
+    "phase", "batch", "trimmed_mean_tok_s", "ttft_s", "ttft_p90_s", "tpot_s", "tpot_p90_s", "clock", "counted",
 )  # fmt: skip
 
 
@@ -45,11 +48,14 @@ def report(done: Benchmark, form: Format) -> str:
                 "skipped": skipped,
                 "recorded": str(done.recorded) if done.recorded else None,
                 "remarks": list(done.remarks),
+                "served": list(done.served),
             }
         )
     if form == "csv":
         return to_csv([*rows, *({**one, "verdict": "skipped"} for one in skipped)], _KEYS)
     lines = [_title(done.checked.rows), "", render(rows, [*_varying(rows), *_SHOWN], form)] if rows else []
+    if done.served:
+        lines.append(render([_served(one) for one in done.served], _SERVED, form))
     lines += [
         printable(f"{row.observation.id}: {row.verdict}: {row.reason}") for row in done.checked.rows if row.reason
     ]
@@ -57,6 +63,11 @@ def report(done: Benchmark, form: Format) -> str:
     lines += [printable(f"Note: {remark}.") for remark in done.remarks]
     lines += [printable(f"Ran: {shlex.join(done.command)}")] if done.command else []
     return "\n".join(lines) + "\n"
+
+
+def _served(one: dict[str, Any]) -> dict[str, Any]:
+    """The times of single requests, and the mean that is robust beside the median."""
+    return {**one, "phase": PHASE[one["phase"]], "trimmed_mean_tok_s": one["trimmed_mean"], "clock": one["source"]}
 
 
 def _title(rows: Sequence[Row]) -> str:
