@@ -9,7 +9,6 @@ from roofline.hardware import Cluster
 from roofline.measure.seen import Cluster as Seen
 from roofline.spec import SpecError
 
-
 #: Designs that are refreshes of another, with the same execution units (Intel's optimization reference manual).
 _REFRESH_OF = {"raptor-cove": "golden-cove", "cascade-lake": "skylake-sp", "coffee-lake": "kaby-lake"}
 
