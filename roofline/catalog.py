@@ -25,6 +25,7 @@ Room = Literal["hardware", "models", "runtimes"]
 SpecType = TypeVar("SpecType", bound=Spec)
 
 LONGEST_NAME = 80
+HOST = "host"  # the id of the file that `roofline measure` writes
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -106,6 +107,8 @@ def resolve(room: Room, name: str) -> tuple[str, Path]:
     for identity, path in known.items():  # only a miss pays for reading every file's aliases
         if wanted in {normalise(alias) for alias in _aliases(path)}:
             return identity, path
+    if room == "hardware" and wanted == HOST:
+        raise SpecError("--hw: expected a measured host, found none yet; `roofline measure` writes its file")
     raise SpecError(f"{_option(room)}: expected {_article(room)}, found {units.short(name)}; {suggestion(name, known)}")
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from roofline import api, catalog, fitted
+from roofline import api, catalog, fitted, local
 from roofline.hardware import Hardware
 from roofline.machine import Machine, make_machine
 from roofline.model import Model
@@ -129,7 +129,7 @@ def machine(
 
 def forget_files() -> None:
     """Empty every cache of the catalog, as in a new process."""
-    for module in (catalog, api, fitted):
+    for module in (catalog, api, fitted, local):
         for thing in vars(module).values():
             if hasattr(thing, "cache_clear"):
                 thing.cache_clear()

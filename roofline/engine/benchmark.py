@@ -24,7 +24,6 @@ from roofline.measure.source import Live
 from roofline.spec import SpecError
 from roofline.units import format_quantity
 
-HOST = "host"  # the id under which `roofline measure` files this machine
 Progress = Callable[[int, int], None]
 
 
@@ -98,8 +97,8 @@ def here(named: str | None) -> str:
     """The catalog id of this machine: as named, its own file from `roofline measure`, or what it was recognised as."""
     if named is not None:
         return catalog.load_hardware(named).id
-    if catalog.resolve_id("hardware", HOST) is not None:
-        return HOST
+    if catalog.resolve_id("hardware", catalog.HOST) is not None:
+        return catalog.HOST
     found = match(identify(Live()))
     if found.name is None:
         raise SpecError(f"--hw: expected to know this machine, found that {found.why}; run `roofline measure` first")

@@ -175,6 +175,8 @@ def _clusters(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> li
             if clock and key not in table and "all_core" not in table:
                 table[key] = _told(file, clock, "Hz", when)
         same = twin(seen, identity.isa, identity.vendor, HOST)
+        if not {"base", "boost", "all_core"} & set(table):
+            table |= _clock_of(file, same, when)
         table["per_cycle"] = _rates(file, same, when) if same else _rates_measured(file, table, roofs, when)
         clusters.append(table)
     return clusters
@@ -192,10 +194,24 @@ def _clocks(file: _Tables, roofs: Roofs, when: date) -> dict[str, dict[str, str]
     return table
 
 
+def _clock_of(file: _Tables, same: Twin | None, when: date) -> dict[str, dict[str, str]]:
+    """A clock that was neither measured nor stated: the same core's in the catalog, else a guess that says so."""
+    if same is None or not same.cluster.peak_clock:
+        source = _cite(file, "guess", "neither measured nor stated by the system", when)
+        return {"boost": {"value": "2 GHz", "source": source, "basis": "assumed"}}
+    source = _cite_twin(file, same, when)
+    value = format_quantity(same.cluster.sustained_clock, "Hz", _DIGITS)
+    return {"boost": {"value": value, "source": source, "basis": "derived"}}
+
+
+def _cite_twin(file: _Tables, same: Twin, when: date) -> str:
+    kind = "the same core" if same.exact else "a core with the same instruction sets"
+    return _cite(file, "same core", f"{kind} in the catalog: {same.file}", when)
+
+
 def _rates(file: _Tables, same: Twin, when: date) -> dict[str, dict[str, str]]:
     """Operations per cycle of the same core in the catalog: no library reaches them all, the speed of light does."""
-    kind = "the same core" if same.exact else "a core with the same instruction sets"
-    source = _cite(file, "same core", f"{kind} in the catalog: {same.file}", when)
+    source = _cite_twin(file, same, when)
     return {
         path: {"value": f"{figure.value:g}", "source": source, "basis": "derived"}
         for path, figure in same.cluster.per_cycle.items()
