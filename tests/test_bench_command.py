@@ -140,6 +140,17 @@ def test_a_folder_in_memory_is_no_place_for_a_model(monkeypatch: pytest.MonkeyPa
         scratch.scratch_directory(1000.0)
 
 
+def test_what_a_killed_process_left_is_removed_and_what_a_living_one_uses_is_not(tmp_path: Path) -> None:
+    pids = {"dead": 2**22 + 1, "alive": os.getpid()}  # beyond the highest that Linux gives
+    files = {name: tmp_path / f"roofline-{pid}-m-q4_0-synthetic.gguf" for name, pid in pids.items()}
+    others = [tmp_path / "roofline-notes.gguf", tmp_path / "m.gguf"]
+    for path in (*files.values(), *others):
+        path.write_bytes(b"x")
+    assert scratch.temporary(tmp_path, "n.gguf") == tmp_path / f"roofline-{os.getpid()}-n.gguf"
+    assert not files["dead"].exists()
+    assert all(path.exists() for path in (files["alive"], *others))
+
+
 def test_an_id_without_synthetic_asks_for_a_file(run: Run, home: Path) -> None:
     program(home)
     words = [word for word in bench(run, home) if word != "--synthetic"]

@@ -424,7 +424,9 @@ def test_backends_that_are_none_or_two() -> None:
         ("llama.cpp", "1d5f8dd (1)", "2024-11", "llama.cpp-2025", False),  # builds from an archive count as 1
         ("llama.cpp", "2023", "", "llama.cpp-2023-11", False),
         ("llama.cpp", "", "2024", "llama.cpp-2024-06", True),
-        ("llama.cpp", "", "2026", "llama.cpp", False),
+        ("llama.cpp", "", "2026", "llama.cpp", True),  # before the tiled products, or with them
+        ("llama.cpp", "", "2026-09-30", "llama.cpp", False),
+        ("llama.cpp", "0c1e570 (1)", "2026-11-22", "llama.cpp-2026-10", False),
         ("llama.cpp", "???", "", "llama.cpp", True),
         ("ollama", "", "2025-01-09", "llama.cpp-2025", True),
         ("llamafile", "0.6.2", "2024-03-31", "llamafile-0.6.2", False),

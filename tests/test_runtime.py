@@ -19,6 +19,7 @@ IDS = [
     "llama.cpp-2024-06",
     "llama.cpp-2025",
     "llama.cpp",
+    "llama.cpp-2026-10",
     "llamafile-0.6.2",
     "llamafile-0.7",
     "llamafile-0.8",

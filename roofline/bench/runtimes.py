@@ -15,6 +15,7 @@ _PERIODS = (
     ("2024-06", "llama.cpp-2024-06"),
     ("2024-11", "llama.cpp-2025"),
     ("2025-08", "llama.cpp"),
+    ("2026-10", "llama.cpp-2026-10"),
 )
 #: Build numbers of llama.cpp and the month they were released in; between two the month is interpolated. From 3631 on
 #: they are pairs of the shipped observations and their like, the earlier ones are the project's releases.

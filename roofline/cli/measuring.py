@@ -63,6 +63,12 @@ def bench(
     key_variable: Annotated[
         str | None, typer.Option("--key-variable", metavar="NAME", help="Environment variable that holds the API key.")
     ] = None,
+    second_tokenizer: Annotated[
+        Path | None,
+        typer.Option(
+            "--second-tokenizer", metavar="FILE", help="With --server: a tokenizer.json to count the tokens by, too."
+        ),
+    ] = None,
     concurrency: Annotated[
         str, typer.Option("--concurrency", metavar="N", help="With --server: requests at a time; commas make a list.")
     ] = "1",
@@ -105,7 +111,9 @@ def bench(
     )  # fmt: skip
     with progress_bar("measuring" if server else "writing the model") as progress:
         if server is not None:
-            text, recorded = command.serve(request, server, api, key_variable, concurrency, form.value, progress)
+            text, recorded = command.serve(
+                request, server, api, key_variable, second_tokenizer, concurrency, form.value, progress
+            )
         else:
             text, recorded = command.run(request, form.value, progress)
     typer.echo(text, nl=False)

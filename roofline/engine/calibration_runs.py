@@ -7,9 +7,9 @@ from roofline.engine import record
 from roofline.engine.benchmark import Request, benchmark
 from roofline.engine.llama_bench import Sweep
 
-#: Small enough for any machine, large enough to leave its caches; a simple type, a K-quant and no quantisation.
+#: Small enough for any machine, large enough to leave its caches; f16 is all memory, q4_0 half arithmetic.
 MODEL = "tinyllama-1.1b"
-TYPES = ("q4_0", "q4_k_m")
+TYPES = ("q4_0", "f16")
 SWEEP = Sweep(prompt=(128, 512), gen=(64,), repetitions=3)
 
 

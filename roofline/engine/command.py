@@ -67,7 +67,14 @@ def run(request: Request, form: Format, progress: Progress) -> tuple[str, Path |
 
 
 def serve(
-    request: Request, url: str, api: str, key_variable: str | None, concurrency: str, form: Format, progress: Progress
+    request: Request,
+    url: str,
+    api: str,
+    key_variable: str | None,
+    second_tokenizer: Path | None,
+    concurrency: str,
+    form: Format,
+    progress: Progress,
 ) -> tuple[str, Path | None]:
     """(report, file the rows were added to) of a running server."""
     from roofline.engine.served import benchmark_server
@@ -96,6 +103,7 @@ def serve(
         concurrency=numbers("concurrency", concurrency),
         api_name=api,
         key_variable=key_variable,
+        second_tokenizer=second_tokenizer,
         timeout_s=request.timeout_s,
         recorded=request.recorded,
         progress=lambda line: progress(0.0, line),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from roofline.spec import SpecError
 from roofline.units import format_quantity
 
+_PREFIX = "roofline-"
 _IN_MEMORY = {"tmpfs", "ramfs", "devtmpfs"}
 
 
@@ -31,6 +33,17 @@ def scratch_directory(size: float) -> Path:
         seen.append(f"{format_quantity(free, 'B')} in {path}")
     found = ", ".join(seen) or "no folder that can be written"
     raise SpecError(f"disk: expected {format_quantity(size, 'B')} of room for the model, found {found}")
+
+
+def temporary(folder: Path, name: str) -> Path:
+    """A file name that belongs to this process; those of processes that were killed are removed first."""
+    import psutil
+
+    for left in folder.glob(f"{_PREFIX}*-*.gguf"):
+        owner = re.match(rf"{_PREFIX}(\d+)-", left.name)
+        if owner and not psutil.pid_exists(int(owner[1])):
+            left.unlink(missing_ok=True)
+    return folder / f"{_PREFIX}{os.getpid()}-{name}"
 
 
 def _is_in_memory(path: Path) -> bool:

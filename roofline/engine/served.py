@@ -6,17 +6,20 @@ import ipaddress
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import date
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from roofline import api, catalog
 from roofline.bench import Observation
 from roofline.bench.model_names import quant_id
+from roofline.bench.tokens import between_tokenizers
 from roofline.check.checking import check
+from roofline.check.verdicts import PHASE
 from roofline.engine.benchmark import Benchmark, here, keep
 from roofline.engine.server import ServerRun, measure_server
 from roofline.engine.server.results import Measured
 from roofline.spec import SpecError
-from roofline.units import format_quantity
+from roofline.units import format_number, format_quantity
 
 #: Share of a model's bytes by which a server's own word may differ before it is taken for another file.
 OTHER_FILE = 0.03
@@ -35,6 +38,7 @@ def benchmark_server(
     concurrency: Sequence[int] = (1,),
     api_name: str = "auto",
     key_variable: str | None = None,
+    second_tokenizer: Path | None = None,
     timeout_s: float = 300.0,
     recorded: bool = True,
     progress: Callable[[str], None] | None = None,
@@ -54,6 +58,7 @@ def benchmark_server(
         concurrency=concurrency,
         api=api_name,  # type: ignore[arg-type]  # measure_server refuses other words
         key_variable=key_variable,
+        second_tokenizer=second_tokenizer,
         timeout_s=timeout_s,
         deadline_s=max(1800.0, timeout_s),
         progress=progress,
@@ -83,8 +88,6 @@ def _is_here(url: str) -> bool:
 def _stored(model: str, quant: str | None, run: ServerRun) -> tuple[str, str]:
     """(model, quantisation): as said, else as the server says."""
     if model.endswith(".gguf"):
-        from pathlib import Path
-
         from roofline.engine.naming import known_as
 
         return known_as(Path(model))
@@ -128,6 +131,19 @@ def _remarks(run: ServerRun, model: str, quant: str) -> list[str]:
     found = [*run.problems, *run.notes]
     if run.connect_s is not None:
         found.append(f"connecting took {format_quantity(run.connect_s, 's')} and is in no figure")
+    if run.tokens_per_char and run.second_tokens_per_char:
+        counted, second = run.tokens_per_char, run.second_tokens_per_char
+        speeds = [
+            f"{PHASE[one.phase]} {format_number(between_tokenizers(one.tok_s, counted, second))}"
+            for one in run.measured
+        ]
+        found.append(
+            f"{counted:.3f} tokens a character by the server's tokenizer, {second:.3f} by the second one, in whose "
+            f"tokens it is {', '.join(speeds)} tok/s"
+        )
+    said = quant_id(run.facts.ftype)
+    if said is not None and said != quant:
+        found.append(f"the server says that its model is in {said}, and {quant} was asked for")
     if run.facts.size_bytes and not model.endswith(".gguf"):
         expected = api.load_weights(model, quant)[1].file_bytes
         if abs(run.facts.size_bytes / expected - 1) > OTHER_FILE:

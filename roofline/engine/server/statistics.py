@@ -11,6 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from roofline.spec import SpecError
 
 TRIMMED = 0.2  # of the samples, from each end
@@ -54,8 +56,7 @@ def trimmed_mean(samples: Sequence[float], share: float = TRIMMED) -> float:
         raise SpecError(f"trimmed share: expected 0 to below 0.5, found {share:g}")
     # A share such as 0.2 is no binary fraction: a hair is added so that 0.2 · 5 counts as 1 however it is rounded.
     left_out = math.floor(share * len(samples) + 1e-12)
-    kept = sorted(samples)[left_out : len(samples) - left_out]
-    return math.fsum(kept) / len(kept)
+    return float(np.mean(sorted(samples)[left_out : len(samples) - left_out]))
 
 
 def standard_deviation(samples: Sequence[float]) -> float:
@@ -63,8 +64,7 @@ def standard_deviation(samples: Sequence[float]) -> float:
     _check(samples)
     if len(samples) < 2:
         raise SpecError(f"standard deviation: expected at least 2 samples, found {len(samples)}")
-    mean = math.fsum(samples) / len(samples)
-    return math.sqrt(math.fsum((sample - mean) ** 2 for sample in samples) / (len(samples) - 1))
+    return float(np.std(samples, ddof=1))
 
 
 def quantile(samples: Sequence[float], share: float) -> float:
@@ -75,12 +75,7 @@ def quantile(samples: Sequence[float], share: float) -> float:
     _check(samples)
     if not 0 <= share <= 1:
         raise SpecError(f"quantile: expected a share from 0 to 1, found {share:g}")
-    ordered = sorted(samples)
-    place = share * (len(ordered) - 1)
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    # Exact where both neighbours are equal, which a · (1 − w) + b · w is not.
-    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+    return float(np.quantile(samples, share))
 
 
 def _check(samples: Sequence[float]) -> None:
