@@ -9,8 +9,7 @@ from pathlib import Path
 
 def write_text(text: str, path: Path) -> None:
     """Write a file so that a reader finds the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = _beside(path)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
@@ -21,3 +20,19 @@ def write_text(text: str, path: Path) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: Path) -> None:
+    """OSError where `write_text` could not write, before long work is done for it."""
+    handle, temporary = _beside(path)
+    os.close(handle)
+    Path(temporary).unlink()
+
+
+def _beside(path: Path) -> tuple[int, str]:
+    """A new file in the folder of `path`, which is made if need be; an error names `path`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None

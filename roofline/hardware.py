@@ -179,7 +179,10 @@ class Cpu(Spec):
 
 
 class Gpu(Spec):
-    """A graphics processor. peak: dense arithmetic peaks by path (fp32, fp16, fp16_acc32, bf16, fp8, int8, fp4)."""
+    """A graphics processor. peak: dense arithmetic peaks by path (fp32, fp16, fp16_acc32, bf16, fp8, int8, fp4).
+
+    measured: what matrix products reached, by type, for the reader: the speed of light is peak's.
+    """
 
     architecture: str = ""
     cores: str = ""
@@ -187,6 +190,7 @@ class Gpu(Spec):
     peak: dict[str, Compute] = Field(default_factory=dict)
     l2: Bytes | None = None
     mall: Bytes | None = None
+    measured: dict[str, Compute] = Field(default_factory=dict)
 
 
 class Link(Spec):

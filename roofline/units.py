@@ -124,7 +124,7 @@ def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = Fal
     rounded = abs(round_digits(value, digits))
     if 0 < rounded < 1 and unit in _WITH_SMALL_PREFIXES:
         table = SMALL_PREFIXES
-    fitting = [prefix for prefix, factor in table.items() if round_digits(rounded / factor, digits) >= 1]
+    fitting = [prefix for prefix, factor in table.items() if round_digits(abs(value) / factor, digits) >= 1]
     prefix = max(fitting, key=lambda name: table[name]) if fitting else min(table, key=lambda name: table[name])
     return f"{format_number(value / table[prefix], digits)} {prefix}{unit}"
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from roofline import api, catalog
 from roofline.bench import Given, Observation
 from roofline.check.checking import Checked, check
-from roofline.engine import llama_bench, programs, record
+from roofline.engine import cards, llama_bench, programs, record
 from roofline.engine.llama_bench import Sweep
 from roofline.engine.naming import known_as
 from roofline.engine.process import interruptible
-from roofline.engine.scratch import scratch_directory
+from roofline.engine.scratch import scratch_directory, temporary
 from roofline.measure.identity import identify
 from roofline.measure.limits import memory_limit
 from roofline.measure.match import match
@@ -68,22 +68,31 @@ def benchmark(request: Request, progress: Progress | None = None) -> Benchmark:
 
     progress: called with bytes written and bytes in all while a synthetic file is made.
     """
+    _check_model(request)
     name = "llama-batched-bench" if request.sweep.sequences else "llama-bench"
     program = programs.find(name, request.llama_bench, "--llama-bench")
-    hardware = here(request.hw)
-    if not request.force:
+    backend, devices = cards.listed(program, request.sweep) if request.hw is None else ("", ())
+    hardware = _machine(request.hw, devices)
+    on_cards = cards.filed(devices) if devices and request.sweep.sequences else None  # that program prints no device
+    if not request.force and not devices:
         _refuse_to_swap(request, hardware)
     with interruptible(), _model_file(request, progress) as (path, model, quant):
-        engine_run = llama_bench.run_sweep(
-            program, path, request.sweep, Given(hardware, model, quant), request.timeout_s
-        )
+        given = Given(on_cards, model, quant, backend) if on_cards else Given(hardware, model, quant)
+        engine_run = llama_bench.run_sweep(program, path, request.sweep, given, request.timeout_s)
+    if request.hw is None:
+        engine_run = replace(engine_run, reading=cards.on_own_cards(engine_run.reading))
     isa_off = "" if engine_run.repacked and programs.has_amx_kernels(program) else _amx_of(hardware)
     note = "synthetic weights" if request.synthetic else ""
     engine_run = llama_bench.marked(engine_run, isa_off, note)
     rows, path_kept = keep(engine_run.reading.observations, request.recorded)
     checked = check(rows, engine_run.reading.skipped)
-    remarks = [*engine_run.remarks, *(["the build has no AMX kernels: predicted without"] if isa_off else [])]
+    remarks = [*engine_run.remarks, *_unused(rows, isa_off)]
     return Benchmark(engine_run.arguments, checked, path_kept, tuple(remarks))
+
+
+def _unused(rows: Sequence[Observation], isa_off: str) -> list[str]:
+    on_cpu = any(one.backend == "cpu" for one in rows)
+    return ["the build has no AMX kernels: predicted without"] if isa_off and on_cpu else []
 
 
 def keep(rows: tuple[Observation, ...], recorded: bool) -> tuple[list[Observation], Path | None]:
@@ -105,10 +114,29 @@ def here(named: str | None) -> str:
     return found.name
 
 
+def _machine(named: str | None, devices: Sequence[str]) -> str:
+    """What runs the rows that name no device; where nobody knows the processor, the cards do that were listed."""
+    try:
+        return here(named)
+    except SpecError:
+        if not devices:
+            raise
+        return cards.filed(devices)
+
+
 def _amx_of(hardware: str) -> str:
     """'-amx' for a processor with AMX, which a build without such kernels leaves idle."""
     cpu = catalog.load_hardware(hardware).spec.cpu
     return "-amx" if cpu is not None and "amx" in cpu.isa else ""
+
+
+def _check_model(request: Request) -> None:
+    """SpecError for a model that there is not, before anything else is looked for."""
+    if not request.synthetic and not request.model.endswith(".gguf"):
+        raise SpecError(
+            f"--model: expected a GGUF file, found {request.model!r}; --synthetic makes one of that model's shape"
+        )
+    api.load_weights(request.model, request.quant if request.synthetic else None)
 
 
 @contextmanager
@@ -116,19 +144,15 @@ def _model_file(request: Request, progress: Progress | None) -> Iterator[tuple[P
     """(file, model, quantisation) to run; a synthetic one is gone afterwards unless it is to be kept."""
     if not request.synthetic:
         path = Path(request.model)
-        if not request.model.endswith(".gguf"):
-            raise SpecError(
-                f"--model: expected a GGUF file, found {request.model!r}; --synthetic makes one of that model's shape"
-            )
-        model, quant = known_as(path)
-        yield path, model, quant
+        yield path, *known_as(path)
         return
     from roofline.engine.synthetic import synthetic
 
     entry, weights = api.load_weights(request.model, request.quant)
     folder = request.keep or request.folder or scratch_directory(weights.file_bytes)
     name = f"{entry.id}-{weights.quant}-synthetic.gguf"
-    with synthetic(entry.id, weights.quant, folder / name, keep=request.keep is not None, progress=progress) as made:
+    path = folder / name if request.keep else temporary(folder, name)
+    with synthetic(entry.id, weights.quant, path, keep=request.keep is not None, progress=progress) as made:
         yield made.path, entry.id, weights.quant
 
 

@@ -142,4 +142,7 @@ def _words(option: str, text: str | None, known: tuple[str, ...]) -> tuple[str, 
 def _cache_types(text: str | None) -> tuple[str, ...]:
     from roofline.quantization import kv_layout
 
-    return tuple(kv_layout(word.strip()).name for word in text.split(",")) if text is not None else ()
+    try:
+        return tuple(kv_layout(word.strip()).name for word in text.split(",")) if text is not None else ()
+    except SpecError as error:
+        raise SpecError(f"--kv: {error}") from None

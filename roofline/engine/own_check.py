@@ -11,6 +11,7 @@ from roofline.check.report import check_report, report
 from roofline.engine.record import own, own_file
 from roofline.report import Format
 from roofline.spec import SpecError
+from roofline.units import short
 
 
 def own_check_report(
@@ -23,8 +24,12 @@ def own_check_report(
     tokens_per_char: float | None = None,
 ) -> str:
     """The check of a file, or of a device of the catalog where `what` is no file but the name of one."""
-    if what is None or what == "-" or Path(what).exists() or catalog.resolve_id("hardware", what) is None:
+    is_name = what is not None and what != "-" and Path(what).suffix == "" and not Path(what).exists()
+    if what is None or not is_name:
         return check_report(what, hw, model, quant, form, worst, tokens_per_char)
+    if catalog.resolve_id("hardware", what) is None:
+        known = catalog.suggestion(what, catalog.files("hardware"))
+        raise SpecError(f"check: expected a file or a device of the catalog, found {short(what)}; {known}")
     identity = catalog.load_hardware(what).id
     for option, given in (("--hw", hw), ("--tokens-per-char", tokens_per_char)):
         if given is not None:

@@ -44,7 +44,10 @@ class AcceleratorRoof:
 
 @dataclass(frozen=True, slots=True)
 class AcceleratorRoofs:
-    """A device and its ceilings, the fastest size of each. backend: 'cuda', 'rocm', 'mps' or 'xpu'. memory: [B]."""
+    """A device and its ceilings, the fastest size of each. backend: 'cuda', 'rocm', 'mps' or 'xpu'. memory: [B].
+
+    architecture: in the catalog's words, the compute capability ('9.0') or AMD's target ('gfx1100'); '' where unknown.
+    """
 
     name: str
     backend: str
@@ -53,6 +56,7 @@ class AcceleratorRoofs:
     memory: float | None
     roofs: tuple[AcceleratorRoof, ...]
     missing: tuple[Unmeasured, ...]
+    architecture: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,17 @@ class Device:
             properties = getattr(self.torch, self.kind).get_device_properties(self.index)
             return str(properties.name), float(properties.total_memory)
         return f"{self.kind} device", None
+
+    @property
+    def architecture(self) -> str:
+        """The compute capability ('9.0') or AMD's target ('gfx1100'); '' where torch does not say."""
+        if self.kind != "cuda":
+            return ""
+        properties = self.torch.cuda.get_device_properties(self.index)
+        if self.backend == "rocm":
+            return str(getattr(properties, "gcnArchName", "")).split(":")[0]
+        major, minor = (getattr(properties, name, None) for name in ("major", "minor"))
+        return "" if major is None or minor is None else f"{major}.{minor}"
 
     def free(self) -> float:
         """Memory that may be taken [B]; where torch does not say, as much as the smallest size needs."""
@@ -171,7 +186,9 @@ def measure_device(
             device.release()
             progress(budget.share)
     library = f"torch {device.torch.__version__}"
-    return AcceleratorRoofs(name, device.backend, device.index, library, memory, tuple(roofs), tuple(missing))
+    return AcceleratorRoofs(
+        name, device.backend, device.index, library, memory, tuple(roofs), tuple(missing), device.architecture
+    )
 
 
 def _fastest(

@@ -21,12 +21,12 @@ from roofline.spec import validate
 from roofline.units import format_quantity
 
 WRITTEN_BY = "# Written by `roofline measure`"
-HOST = "host"
+HOST = catalog.HOST
 _DIGITS = 4
 
 
 @dataclass
-class _Tables:
+class Tables:
     """The tables of a file, and which sources they cite."""
 
     tables: dict[str, Any] = field(default_factory=dict)
@@ -35,10 +35,11 @@ class _Tables:
 
 def host_tables(identity: Identity, found: Match, roofs: Roofs, when: date) -> dict[str, Any]:
     """The hardware file of this machine as tables; SpecError when they do not make one."""
-    file = _Tables()
+    file = Tables()
     whole = catalog.load_hardware(found.name).spec if found.name else None
     file.tables = {
-        "name": f"{identity.board or identity.processor or 'this machine'} ({roofs.cores} cores, measured)",
+        # Not the processor's own name, or a log that names such a processor would mean two devices.
+        "name": f"{identity.board or identity.processor or 'this machine'}, measured ({roofs.cores} cores)",
         "vendor": identity.vendor or "unknown",
         "kind": whole.kind if whole and whole.cpu else "cpu",
         "backends": ["cpu"],
@@ -53,26 +54,27 @@ def host_tables(identity: Identity, found: Match, roofs: Roofs, when: date) -> d
     return file.tables
 
 
-def _cite(file: _Tables, key: str, title: str, when: date) -> str:
+def cite(file: Tables, key: str, title: str, when: date) -> str:
+    """The key under which a source is listed from now on."""
     file.sources.setdefault(key, {"title": title, "retrieved": when.isoformat()})
     return key
 
 
-def _measured(
-    file: _Tables, value: float, unit: str, samples: Samples, what: str, roofs: Roofs, when: date
+def measured(
+    file: Tables, value: float, unit: str, samples: Samples, what: str, roofs: Roofs, when: date
 ) -> dict[str, str]:
     """A figure from samples, with method and spread in its note."""
     how = "quick" if roofs.quick else "full"
-    source = _cite(file, "measured", f"roofline measure on this machine, {how} run of {roofs.seconds:.0f} s", when)
+    source = cite(file, "measured", f"roofline measure on this machine, {how} run of {roofs.seconds:.0f} s", when)
     spread = "" if samples.spread is None else f", spread {samples.spread:.0%} (10th to 90th percentile)"
     runs = len(samples.values)
     note = f"{what} {runs} run{'s' * (runs != 1)}{spread}"
     return {"value": format_quantity(value, unit, _DIGITS), "source": source, "basis": "measured", "note": note}
 
 
-def _told(file: _Tables, value: float, unit: str, when: date, note: str = "", binary: bool = False) -> dict[str, str]:
+def told(file: Tables, value: float, unit: str, when: date, note: str = "", binary: bool = False) -> dict[str, str]:
     """A figure that the operating system states."""
-    source = _cite(file, "system", "what the operating system of this machine says", when)
+    source = cite(file, "system", "what the operating system of this machine says", when)
     figure = {"value": format_quantity(value, unit, _DIGITS, binary), "source": source, "basis": "measured"}
     return {**figure, "note": note} if note else figure
 
@@ -80,7 +82,7 @@ def _told(file: _Tables, value: float, unit: str, when: date, note: str = "", bi
 # -- memory -----------------------------------------------------------------------------------------------------------
 
 
-def _memory(file: _Tables, identity: Identity, whole: Hardware | None, roofs: Roofs, when: date) -> dict[str, Any]:
+def _memory(file: Tables, identity: Identity, whole: Hardware | None, roofs: Roofs, when: date) -> dict[str, Any]:
     curves = {count: curve for count in roofs.threads if (curve := roofs.curve("read", count))}
     kernel, count, fastest = max(
         (
@@ -95,37 +97,37 @@ def _memory(file: _Tables, identity: Identity, whole: Hardware | None, roofs: Ro
     best = f"best {_pass(kernel, fastest, count)}" + (f", for each of {sockets} sockets" if sockets > 1 else "")
     table: dict[str, Any] = {
         "type": identity.memory_type or (whole.memory.type if whole else "unknown"),
-        "bandwidth": _measured(
+        "bandwidth": measured(
             file, fastest.memory.best / sockets, "B/s", fastest.memory, f"numpy: {best},", roofs, when
         ),
     }
     size = min(identity.memory_bytes or 0, identity.memory_limit or identity.memory_bytes or 0)
     if size:
         note = "limit of the container" if identity.memory_limit else ""
-        table["capacity"] = _told(file, size, "B", when, note, binary=True)
+        table["capacity"] = told(file, size, "B", when, note, binary=True)
     table["sustained"] = dict(_sustained(file, curves, roofs, when))
     return table
 
 
 def _sustained(
-    file: _Tables, curves: dict[int, Curve], roofs: Roofs, when: date
+    file: Tables, curves: dict[int, Curve], roofs: Roofs, when: date
 ) -> Iterator[tuple[str, dict[str, str]]]:
     """Medians: by all threads, by each number of threads, the other kernels, and the caches of one core."""
     most = max(curves)
     for count, curve in [(0, curves[most]), *curves.items()]:
         name = "cpu" if not count else f"cpu {count} thread{'s' * (count > 1)}"
         what = f"numpy: median {_pass('read', curve, count or most)},"
-        yield name, _measured(file, curve.memory.median, "B/s", curve.memory, what, roofs, when)
+        yield name, measured(file, curve.memory.median, "B/s", curve.memory, what, roofs, when)
     for kernel in ("copy", "triad"):
         other = roofs.curve(kernel, most)
         if other is not None:
             what = f"numpy: median {_pass(kernel, other, most)}, bytes counted as STREAM does,"
-            yield f"cpu {kernel}", _measured(file, other.memory.median, "B/s", other.memory, what, roofs, when)
+            yield f"cpu {kernel}", measured(file, other.memory.median, "B/s", other.memory, what, roofs, when)
     for plateau in curves[min(curves)].plateaus[:-1]:
         samples = next(one.samples for one in curves[min(curves)].points if one.working_set == plateau.largest)
         size = format_quantity(plateau.largest, "B", binary=True)
         what = f"numpy: reads of sets up to {size} by one thread; of the largest"
-        yield f"cpu 1 core, {size}", _measured(file, plateau.rate, "B/s", samples, what, roofs, when)
+        yield f"cpu 1 core, {size}", measured(file, plateau.rate, "B/s", samples, what, roofs, when)
 
 
 def _pass(kernel: str, curve: Curve, threads: int) -> str:
@@ -137,7 +139,7 @@ def _pass(kernel: str, curve: Curve, threads: int) -> str:
 # -- cores ------------------------------------------------------------------------------------------------------------
 
 
-def _cpu(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> dict[str, Any]:
+def _cpu(file: Tables, identity: Identity, roofs: Roofs, when: date) -> dict[str, Any]:
     sockets = identity.sockets or 1
     caches = identity.caches
     table: dict[str, Any] = {"isa": list(identity.isa), "sockets": sockets}
@@ -149,10 +151,10 @@ def _cpu(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> dict[st
     sizes = {"l1d_per_core": caches.l1d_per_core, "l2": (caches.l2 or 0) / sockets, "l3": (caches.l3 or 0) / sockets}
     for name, size in sizes.items():
         if size:
-            table[name] = _told(file, size, "B", when, binary=True)
+            table[name] = told(file, size, "B", when, binary=True)
     table["clusters"] = _clusters(file, identity, roofs, when)
     table["measured"] = {
-        f"{roof.dtype} {'1 core' if roof.threads == 1 else f'{roof.threads} threads'}": _measured(
+        f"{roof.dtype} {'1 core' if roof.threads == 1 else f'{roof.threads} threads'}": measured(
             file, roof.samples.median, "FLOP/s", roof.samples,
             f"{roof.library}: median of products of {roof.size} × {roof.size} matrices,", roofs, when,
         )
@@ -161,7 +163,7 @@ def _cpu(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> dict[st
     return table
 
 
-def _clusters(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> list[dict[str, Any]]:
+def _clusters(file: Tables, identity: Identity, roofs: Roofs, when: date) -> list[dict[str, Any]]:
     left = roofs.cores // (identity.sockets or 1) or 1  # a container's share
     clusters = []
     for number, seen in enumerate(identity.clusters):
@@ -173,7 +175,7 @@ def _clusters(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> li
         table |= _clocks(file, roofs, when) if number == 0 else {}
         for key, clock in (("base", seen.base_clock), ("boost", seen.max_clock)):
             if clock and key not in table and "all_core" not in table:
-                table[key] = _told(file, clock, "Hz", when)
+                table[key] = told(file, clock, "Hz", when)
         same = twin(seen, identity.isa, identity.vendor, HOST)
         if not {"base", "boost", "all_core"} & set(table):
             table |= _clock_of(file, same, when)
@@ -182,34 +184,34 @@ def _clusters(file: _Tables, identity: Identity, roofs: Roofs, when: date) -> li
     return clusters
 
 
-def _clocks(file: _Tables, roofs: Roofs, when: date) -> dict[str, dict[str, str]]:
+def _clocks(file: Tables, roofs: Roofs, when: date) -> dict[str, dict[str, str]]:
     """The measured clocks: of one core alone, and of all together."""
     table = {}
     for count, samples in roofs.clock.items():
         what = f"a chain of dependent multiplications on {count} core{'s' * (count > 1)}, median"
         if count == 1:
-            table["boost"] = _measured(file, samples.median, "Hz", samples, what, roofs, when)
+            table["boost"] = measured(file, samples.median, "Hz", samples, what, roofs, when)
         if count == roofs.cores:
-            table["all_core"] = _measured(file, samples.median, "Hz", samples, what, roofs, when)
+            table["all_core"] = measured(file, samples.median, "Hz", samples, what, roofs, when)
     return table
 
 
-def _clock_of(file: _Tables, same: Twin | None, when: date) -> dict[str, dict[str, str]]:
+def _clock_of(file: Tables, same: Twin | None, when: date) -> dict[str, dict[str, str]]:
     """A clock that was neither measured nor stated: the same core's in the catalog, else a guess that says so."""
     if same is None or not same.cluster.peak_clock:
-        source = _cite(file, "guess", "neither measured nor stated by the system", when)
+        source = cite(file, "guess", "neither measured nor stated by the system", when)
         return {"boost": {"value": "2 GHz", "source": source, "basis": "assumed"}}
     source = _cite_twin(file, same, when)
     value = format_quantity(same.cluster.sustained_clock, "Hz", _DIGITS)
     return {"boost": {"value": value, "source": source, "basis": "derived"}}
 
 
-def _cite_twin(file: _Tables, same: Twin, when: date) -> str:
+def _cite_twin(file: Tables, same: Twin, when: date) -> str:
     kind = "the same core" if same.exact else "a core with the same instruction sets"
-    return _cite(file, "same core", f"{kind} in the catalog: {same.file}", when)
+    return cite(file, "same core", f"{kind} in the catalog: {same.file}", when)
 
 
-def _rates(file: _Tables, same: Twin, when: date) -> dict[str, dict[str, str]]:
+def _rates(file: Tables, same: Twin, when: date) -> dict[str, dict[str, str]]:
     """Operations per cycle of the same core in the catalog: no library reaches them all, the speed of light does."""
     source = _cite_twin(file, same, when)
     return {
@@ -218,7 +220,7 @@ def _rates(file: _Tables, same: Twin, when: date) -> dict[str, dict[str, str]]:
     }
 
 
-def _rates_measured(file: _Tables, cluster: dict[str, Any], roofs: Roofs, when: date) -> dict[str, dict[str, str]]:
+def _rates_measured(file: Tables, cluster: dict[str, Any], roofs: Roofs, when: date) -> dict[str, dict[str, str]]:
     """Operations per cycle from the fastest product on one core, for a core that the catalog does not have."""
     clock = cluster.get("boost") or cluster.get("all_core") or cluster.get("base")
     if clock is None:
@@ -230,7 +232,7 @@ def _rates_measured(file: _Tables, cluster: dict[str, Any], roofs: Roofs, when: 
     for roof in roofs.matmul:
         if roof.threads == 1:
             what = f"{roof.library}: best product on one core by its clock,"
-            figure = _measured(file, roof.samples.best / hertz, "", roof.samples, what, roofs, when)
+            figure = measured(file, roof.samples.best / hertz, "", roof.samples, what, roofs, when)
             rates[roof.dtype] = {**figure, "value": f"{roof.samples.best / hertz:.4g}"}
     return rates
 

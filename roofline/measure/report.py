@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from roofline.measure.accelerator import AcceleratorRoof
+from roofline.measure.gpufile import Card
+from roofline.measure.hostfile import HOST
 from roofline.measure.identity import Identity
 from roofline.measure.match import Match
+from roofline.measure.matmul import Unmeasured
 from roofline.measure.roofs import Roofs
 from roofline.report import Format, printable, render, to_json
 from roofline.units import format_quantity
 
 SCHEMA = "roofline.measure/1"
 _ROOF_COLUMNS = ("roof", "threads", "working_set_bytes", "measured", "best_measured", "spread", "runs")
+_CARD_COLUMNS = ("hardware", "roof", "working_set_bytes", "measured", "best_measured", "spread", "runs", "note")
 _FACT_COLUMNS = ("field", "value")
 
 
@@ -92,11 +98,49 @@ def _row(name: str, threads: int, size: float | None, samples: Any, unit: str) -
     }
 
 
-def report(identity: Identity, found: Match, roofs: Roofs, form: Format) -> str:
-    """A measurement in a format."""
+def card_rows(cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """A row for each roof of a graphics processor, with its share of what the catalog says of such a card."""
+    rows = []
+    for card in cards:
+        for roof in card.roofs.roofs:
+            product = roof.what == "matmul"
+            name = f"{roof.dtype} product, {int(roof.size)} × {int(roof.size)}" if product else roof.what
+            unit = "FLOP/s" if product else "B/s"
+            row = _row(name, 1, None if product else roof.size, roof.samples, unit)
+            rows.append({**row, "hardware": card.id, "threads": None, "note": _of_the_datasheet(card, roof, unit)})
+    return rows
+
+
+def _of_the_datasheet(card: Card, roof: AcceleratorRoof, unit: str) -> str:
+    stated = card.stated(roof)
+    return f"{roof.samples.median / stated:.1%} of {format_quantity(stated, unit)}" if stated else ""
+
+
+def _card_record(card: Card) -> dict[str, Any]:
+    """A graphics processor with its roofs; rates in B/s and FLOP/s."""
+    roofs = [
+        {"what": roof.what, "dtype": roof.dtype or None, "size": roof.size, "median": roof.samples.median,
+         "best": roof.samples.best, "spread": roof.samples.spread, "runs": len(roof.samples.values),
+         "unit": "FLOP/s" if roof.what == "matmul" else "B/s", "datasheet": stated,
+         "share_of_datasheet": roof.samples.median / stated if stated else None}
+        for roof in card.roofs.roofs
+        for stated in (card.stated(roof),)
+    ]  # fmt: skip
+    return {
+        "id": card.id, "name": card.seen.name, "count": card.count, "in_the_catalog": card.known and card.known.id,
+        "backend": card.backend, "driver": card.seen.driver, "library": card.roofs.library, "roofs": roofs,
+    }  # fmt: skip
+
+
+def report(
+    identity: Identity, found: Match, roofs: Roofs, cards: Sequence[Card], missing_cards: Sequence[Unmeasured],
+    form: Format,
+) -> str:  # fmt: skip
+    """A measurement in a format. missing_cards: what was not measured of the graphics processors."""
     rows = roof_rows(roofs)
     disturbed = [asdict(one) for one in roofs.disturbances]
-    missing = [asdict(one) for one in roofs.unmeasured]
+    unmeasured = (*roofs.unmeasured, *missing_cards)
+    missing = [asdict(one) for one in unmeasured]
     if form == "json":
         facts = {"identity": asdict(identity), "match": {**asdict(found), "name": found.name}}
         points = [
@@ -114,20 +158,24 @@ def report(identity: Identity, found: Match, roofs: Roofs, form: Format) -> str:
         return to_json(
             {
                 "schema": SCHEMA, **facts, "clock_hz": clock, "bandwidth": points, "matmul": products,
+                "gpus": [_card_record(card) for card in cards],
                 "disturbances": disturbed, "not_measured": missing, "quick": roofs.quick, "seconds": roofs.seconds,
             }
         )  # fmt: skip
     if form == "csv":
-        return render(rows, _ROOF_COLUMNS, "csv")
+        both = [{"hardware": HOST, **row} for row in rows] + card_rows(cards)
+        return render(both, ("hardware", *_ROOF_COLUMNS, "note"), "csv")
     mark = "## " if form == "md" else ""
     sections = [
         ("This machine", render(identity_facts(identity, found), _FACT_COLUMNS, form)),
         ("Roofs", render(rows, _ROOF_COLUMNS, form)),
     ]
+    if cards:
+        sections.append(("Graphics processor", render(card_rows(cards), _CARD_COLUMNS, form)))
     lines = [f"{one}" for one in roofs.disturbances] or ["nothing: the machine was quiet"]
     lines = [printable(f"- {line}") for line in lines]
     sections.append(("What disturbed it", "\n".join(lines) + "\n"))
     if missing:
-        reasons = [printable(f"- {one.what}: {one.reason}") for one in roofs.unmeasured]
+        reasons = [printable(f"- {one.what}: {one.reason}") for one in unmeasured]
         sections.append(("Not measured", "\n".join(reasons) + "\n"))
     return "\n".join(f"{mark}{title}\n\n{text}" for title, text in sections)
