@@ -171,6 +171,12 @@ class Machine:
         """Cycles of all busy cores in a second, slower kinds of core counted by what they do in one [1/s]."""
         return self.hardware.cpu.fast_cycles(self.threads) if self.hardware.cpu else 0.0
 
+    @cached_property
+    def busy_share(self) -> float:
+        """Share of the CPU's arithmetic that its threads occupy [1]: idle cores add nothing to a kernel's peak."""
+        cpu = self.hardware.cpu
+        return self.cycles / cpu.fast_cycles(cpu.cores) if cpu and self.cycles else 1.0
+
     def ceiling(self, type_name: str) -> Ceilings:
         """The speed of light for weights of this type: the best peak that could serve it, theoretical bandwidth."""
         if type_name not in self._ceilings:
@@ -237,6 +243,8 @@ class Machine:
     def rate_base(self, kernel: Kernel) -> tuple[float | None, float]:
         """(peak of the kernel's path, what its constant multiplies) [FLOP/s]; the peak is None where unknown."""
         peak = self.peaks.get(kernel.path)
+        if peak is not None and self.backend == "cpu":
+            peak *= self.busy_share
         if self.is_per_cycle(kernel):
             loss = self.engine.thread_loss
             return peak, self.cycles * float(thread_share(self.threads, loss.value) if loss else 1.0)

@@ -70,11 +70,11 @@ def test_the_time_of_an_operator() -> None:
 
 
 def test_a_processor_computes_by_the_cycle_and_waits_at_barriers() -> None:
-    # 8 operations × 4 cores × 2 GHz = 64 GFLOP/s: 24 576 FLOP in 384 ns; the peak of 160 GFLOP/s alone would need
-    # 153.6 ns, and both together √(384² + 153.6²). Half of 10 GB/s: 25 856 B in 5171.2 ns.
+    # 8 operations × 4 cores × 2 GHz = 64 GFLOP/s: 24 576 FLOP in 384 ns; the four cores' part of the peak, 128 of
+    # 160 GFLOP/s, alone would need 192 ns, and both together √(384² + 192²). Half of 10 GB/s: 25 856 B in 5171.2 ns.
     # A barrier of 4 threads costs 1 µs + 4 × 0.1 µs.
     down = operators(tiny(Workload(gen=1), table=CPU).decode)["ffn_down"]
-    assert down.compute_seconds == pytest.approx((384**2 + 153.6**2) ** 0.5 * 1e-9)
+    assert down.compute_seconds == pytest.approx((384**2 + 192**2) ** 0.5 * 1e-9)
     assert down.memory_seconds == pytest.approx(5171.2e-9)
     assert down.overhead_seconds == pytest.approx(2 * 1.4e-6)
 

@@ -25,8 +25,18 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     environment.pop("ROOFLINE_PATH", None)
     return subprocess.Popen(
         [sys.executable, "-m", "roofline", *arguments],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hears_ctrl_c,
+    )
+
+
+def _hears_ctrl_c() -> None:
+    """What runs in the background of a script inherits a deaf ear for it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(path: Path) -> str:
@@ -89,11 +99,12 @@ def test_nothing_stays_of_a_model_that_was_being_written(folder: Path) -> None:
     assert left_behind(folder) == []
 
 
-def test_nothing_stays_of_a_measurement_that_was_interrupted(folder: Path) -> None:
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_stays_of_a_measurement_that_was_interrupted(folder: Path, request_to_end: signal.Signals) -> None:
     running = start(folder, "measure")
     time.sleep(3)  # well before the end of a full run
     assert running.poll() is None
-    running.send_signal(signal.SIGINT)
+    running.send_signal(request_to_end)
     _, err = running.communicate(timeout=SECONDS)
     assert running.returncode != 0
     assert "Traceback" not in err

@@ -24,6 +24,7 @@ from roofline.engine.synthetic.vocabulary import SMALLEST
 from roofline.quantization import RECIPES
 from tests.tiny_models import catalog_models, shrink, write_toml
 
+pytestmark = pytest.mark.engine
 PATIENCE_S = 60.0
 #: Models whose parts the first of their architecture lacks: two norms, no query rank, experts, no experts, tied.
 VARIANTS = (

@@ -31,12 +31,13 @@ def measure(
 
     Example: roofline measure --quick
     """
+    from roofline.engine.process import interruptible
     from roofline.measure import command
 
     if why_not is not None or only_identity:
         typer.echo(command.identity_report(why_not, form.value), nl=False)
         return
-    with progress_bar("measuring") as progress:
+    with interruptible(), progress_bar("measuring") as progress:
         text, written = command.run(quick, out, force, form.value, progress)
     typer.echo(text, nl=False)
     for path in written:

@@ -93,8 +93,8 @@ def measure_roofs(identity: Identity, source: Source, quick: bool, progress: Pro
     matmul_part = part(CLOCK_S[hurry] + BANDWIDTH_S[hurry], MATMUL_S[hurry], "matrix products")
     products, unmeasured = matmul.measure(sorted({1, cores}), MATMUL_S[hurry], progress=matmul_part)
     after = snapshot(source)
-    accelerators, reason = measure_accelerators(GPU_S[hurry]) if identity.gpus else ((), None)
-    if reason is not None:
+    accelerators, reason = measure_accelerators(GPU_S[hurry])  # torch knows cards that no driver was asked about
+    if reason is not None and identity.gpus:
         unmeasured = (*unmeasured, Unmeasured("GPU", reason))
     return Roofs(
         cores,
