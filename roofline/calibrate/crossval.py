@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from roofline.calibrate.design import Floats
 from roofline.calibrate.fit import FEWEST_ROWS, Fit, Problem, fit
+from roofline.check.groups import errors
 
 BAND = 0.8  # share of new measurements that the band is to hold
 FEWEST_DEVICES = 3  # for a spread of one's own
@@ -85,22 +86,5 @@ def nested_coverage(residuals: Floats, devices: Sequence[str]) -> float | None:
 
 def score(group: str, residuals: Floats, devices: Sequence[str]) -> Score:
     """The figures of a group of cases from their residuals ln(predicted / measured)."""
-    names = np.array(devices)
-    unique = sorted(set(devices))
-    errors = np.abs(np.exp(residuals) - 1)
-    per_device = [float(np.median(errors[names == name])) for name in unique]
-    logs = [float(np.median(np.abs(residuals[names == name]))) for name in unique]
-    biases = [float(np.median(residuals[names == name])) for name in unique]
-    return Score(
-        group=group,
-        rows=len(residuals),
-        devices=len(unique),
-        median_error=float(np.median(per_device)),
-        geometric_factor=float(np.exp(np.median(logs))),
-        bias=float(np.exp(np.median(biases))),
-        within_10=float(np.mean(errors <= 0.10)),
-        within_20=float(np.mean(errors <= 0.20)),
-        within_50=float(np.mean(errors <= 0.50)),
-        devices_within_factor_1_5=float(np.mean(np.array(logs) <= np.log(1.5))),
-        coverage=nested_coverage(residuals, devices),
-    )
+    found = errors([float(residual) for residual in residuals], devices)
+    return Score(group=group, **asdict(found), coverage=nested_coverage(residuals, devices))

@@ -62,17 +62,17 @@ def errors(residuals: Sequence[float], names: Sequence[str]) -> Errors:
     for name, residual in zip(names, residuals, strict=True):
         by_device[name].append(residual)
     sizes = [error_of(residual) for residual in residuals]
-    factors = [exp(median(map(abs, own))) for own in by_device.values()]
+    factors = [median(map(abs, own)) for own in by_device.values()]  # as logarithms
     return Errors(
         rows=len(residuals),
         devices=len(by_device),
         median_error=median(median(map(error_of, own)) for own in by_device.values()),
-        geometric_factor=median(factors),
+        geometric_factor=exp(median(factors)),
         within_10=share(size <= 0.10 for size in sizes),
         within_20=share(size <= 0.20 for size in sizes),
         within_50=share(size <= 0.50 for size in sizes),
         bias=exp(median(median(own) for own in by_device.values())),
-        devices_within_factor_1_5=share(factor <= NEAR for factor in factors),
+        devices_within_factor_1_5=share(factor <= log(NEAR) for factor in factors),
     )
 
 
