@@ -98,6 +98,10 @@ def test_a_program_that_fails_is_one_line_and_leaves_nothing(run: Run, home: Pat
     assert outcome.err.count("\n") == 1
     assert list(home.glob("*.gguf")) == []
     assert own().observations == ()
+    if "sys.exit" in body:
+        kept = (home / "config" / "roofline" / "bench-error.log").read_text(encoding="utf-8")
+        assert kept.startswith(str(home / "llama-bench"))
+        assert "failed to load" in kept
 
 
 def test_a_row_that_cannot_be_predicted_is_shown_with_its_reason(run: Run, home: Path) -> None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from roofline.bench import Given, Reading, read_json
 from roofline.bench.text import clean
+from roofline.catalog import user_directory
 from roofline.engine.process import Finished, run
 from roofline.engine.programs import Program
+from roofline.files import write_text
 from roofline.spec import SpecError
 
 _BUFFER = re.compile(r"load_tensors:\s+(\S+) model buffer size\s*=\s*([\d.]+) MiB")
@@ -67,13 +70,23 @@ def run_sweep(program: Program, model: Path, sweep: Sweep, given: Given, timeout
         )
         done, repacked = run(safer, timeout_s), False
     if done.code != 0:
-        raise SpecError(f"{program.name}: expected exit 0, found {_end(done)}; its last words: {done.last_words}")
+        raise SpecError(
+            f"{program.name}: expected exit 0, found {_end(done)}; its last words: {done.last_words} "
+            f"(all of them: {_keep_errors(done)})"
+        )
     reading = read_json(done.out, given, "run")
     if not reading.observations and not reading.skipped:
         found = clean(done.out, 80) or "nothing"
         raise SpecError(f"{program.name}: expected JSON with measured speeds, found {found!r}")
     buffers = {name: float(size) for name, size in _BUFFER.findall(done.err)}
     return EngineRun(reading, done.arguments, repacked, buffers, tuple(remarks))
+
+
+def _keep_errors(done: Finished) -> Path:
+    """The file to which a failed run's command and stderr are written, in the user's directory."""
+    path = user_directory() / "bench-error.log"
+    write_text(f"{shlex.join(done.arguments)}\n\n{done.err}", path)
+    return path
 
 
 def _end(done: Finished) -> str:
