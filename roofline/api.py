@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +16,9 @@ from roofline.calculator import Prediction
 from roofline.calculator import predict as calculate
 from roofline.local import localised
 from roofline.machine import Machine, make_machine
+from roofline.memory import most_layers
 from roofline.model import Model
+from roofline.placement import Placement
 from roofline.spec import SpecError
 from roofline.units import short
 from roofline.weights import Weights, from_file, weigh
@@ -47,6 +49,9 @@ def predict(
     ubatch: int | None = None,
     threads: int | None = None,
     flash_attention: bool | None = None,
+    gpu_layers: int | None = None,
+    overrides: Sequence[str] = (),
+    op_offload: bool = True,
     set: Mapping[str, str] | None = None,  # noqa: A002 - the word of the command line
 ) -> Prediction:
     """Expected speed, bounds and memory of `model` in `quant` on `hw`.
@@ -54,12 +59,15 @@ def predict(
     hw, model, quant, runtime: ids or files, spelt as on the command line. prompt, gen, depth [tokens] and batch
     [sequences] may be numpy arrays that broadcast against each other; every result then is an array of their common
     shape, and one call makes a million points. kv: type of the cache, 'q8_0' or 'q8_0,q4_0' for K and V apart.
-    set: figures of the hardware file to replace, as in {"memory.bandwidth": "102.4 GB/s"}.
+    set: figures of the hardware file to replace, as in {"memory.bandwidth": "102.4 GB/s"}. hw may be a pair of a device
+    and its host, 'rtx-3090+ryzen-7950x'; gpu_layers: layers on the device as llama.cpp's -ngl counts them, as many as
+    fit without; overrides: patterns of tensors that stay on the host; op_offload: see placement.Placement.
 
     Raises roofline.spec.SpecError, one line, for anything unknown or unsupported.
     """
     weights_entry, weights = load_weights(model, quant)
-    machine, hardware_entry = load_machine(hw, runtime, backend, threads, set)
+    device, host = pair(hw)
+    machine, hardware_entry = load_machine(device, runtime, backend, threads, set)
     workload = Workload(
         prompt=_numbers("prompt", prompt, 0),
         gen=_numbers("gen", gen, 0),
@@ -71,15 +79,51 @@ def predict(
         flash_attention=flash_attention,
     )
     _check_shapes(workload)
+    placement = None
+    if host is not None or gpu_layers is not None or overrides:
+        placement = _place(machine, hardware_entry.id, host, runtime, threads, weights_entry.spec, gpu_layers)
+        placement = replace(placement, overrides=tuple(overrides), op_offload=op_offload)
+        if gpu_layers is None:
+            fitting = most_layers(weights_entry.spec, weights, placement, workload)
+            placement = replace(placement, gpu_layers=fitting)
     names = {
-        "hardware": hardware_entry.id,
+        "hardware": hardware_entry.id + (f"+{catalog.load_hardware(host).id}" if host else ""),
         "hardware_file": catalog.shown(hardware_entry.path),
         "model": weights_entry.id,
         "model_file": catalog.shown(weights_entry.path),
         "runtime": catalog.load_runtime(runtime).id,
         "runtime_file": catalog.shown(catalog.load_runtime(runtime).path),
     }
-    return replace(calculate(weights_entry.spec, weights, machine, workload), names=names)
+    return replace(calculate(weights_entry.spec, weights, machine, workload, placement), names=names)
+
+
+def pair(hw: str) -> tuple[str, str | None]:
+    """'rtx-3090+ryzen-7950x' → the device and its host; the host of a single device is None."""
+    device, plus, host = hw.partition("+")
+    if plus and (not device.strip() or not host.strip() or "+" in host):
+        raise SpecError(f"--hw: expected a device, or a device and its host joined by one +, found {short(hw)}")
+    return device.strip(), host.strip() if plus else None
+
+
+def _place(
+    machine: Machine,
+    device: str,
+    host: str | None,
+    runtime: str,
+    threads: int | None,
+    model: Model,
+    gpu_layers: int | None,
+) -> Placement:
+    """A device with its host: the one named, else the device's own processor."""
+    if machine.backend == "cpu":
+        raise SpecError(f"--hw: expected a device with a GPU before the +, or for layers to place, found {device}")
+    if host is None and machine.hardware.cpu is None:
+        raise SpecError(f"--hw: expected the machine around {device}, as in {device}+ryzen-7950x, found none")
+    if gpu_layers is not None and gpu_layers < 0:
+        raise SpecError(f"--gpu-layers: expected 0 or more, found {gpu_layers}")
+    around, _ = load_machine(host or device, runtime, "cpu", threads, None)
+    most = model.layers + 1
+    return Placement(machine, around, most if gpu_layers is None else min(gpu_layers, most))
 
 
 def _numbers(name: str, value: Numbers, least: float) -> Real:

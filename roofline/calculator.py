@@ -9,10 +9,10 @@ Every quantity may be a scalar or a numpy array (depths × batches, say); there 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from roofline.demand import Demand
 from roofline.machine import Machine
 from roofline.memory import ACTIVATION_BYTES, MemoryBill, bill, uses_flash_attention
 from roofline.model import Model
+from roofline.placement import OFFLOADED_FROM, Placement
 from roofline.quantization import kv_layout, layout
 from roofline.runtime import Use
 from roofline.spec import SpecError
@@ -30,7 +31,6 @@ from roofline.weights import Share, Weights
 from roofline.workload import Real, Step, Workload
 
 STATE_BYTES = 4  # recurrent states are f32
-BOUNDS = ("compute", "memory", "overhead")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,14 @@ class OperatorCost:
     computed_flops, streamed_bytes: what the kernel really does, parts of it more than once or for nothing [FLOP], [B].
     columns: tokens that meet one matrix, or one cache, in a pass [1]. nodes: kernels launched, or barriers passed [1].
     use: what its kernel was wanted for; None for small operators, and where an array mixes few and many columns.
+    device: 'host' for what a placement leaves there, '' for the machine itself. link_seconds: on the way between them.
     """
 
     operator: str
     group: str
     kind: str
     type: str
-    layers: int
+    layers: float
     flops: Real
     weight_bytes: Real
     kv_bytes: Real
@@ -61,6 +62,8 @@ class OperatorCost:
     computed_flops: Real
     streamed_bytes: Real
     use: Use | None = None
+    device: str = ""
+    link_seconds: Real = 0.0
 
     @property
     def bytes(self) -> Real:
@@ -79,8 +82,8 @@ class OperatorCost:
 
     @property
     def seconds(self) -> Real:
-        """Time with overhead [s]."""
-        return self.roof_seconds + self.overhead_seconds
+        """Time with overhead and link [s]."""
+        return self.roof_seconds + self.overhead_seconds + self.link_seconds
 
 
 @dataclass(frozen=True)
@@ -147,21 +150,36 @@ class Phase:
 
     @cached_property
     def shares(self) -> dict[str, Real]:
-        """Seconds due to compute, memory and overhead [s]."""
+        """Seconds due to compute, memory and overhead, and to the link where there is one [s]."""
         memory = _total(
             cost.roof_seconds * memory_share(cost.compute_seconds, cost.memory_seconds, cost.sharpness)
             for cost in self.operators
         )
         overhead = _total(cost.overhead_seconds for cost in self.operators)
         roofs = _total(cost.roof_seconds for cost in self.operators)
-        return {"compute": roofs - memory, "memory": memory, "overhead": overhead}
+        link = {"link": _total(cost.link_seconds for cost in self.operators)} if self.is_placed else {}
+        return {"compute": roofs - memory, "memory": memory, "overhead": overhead, **link}
+
+    @cached_property
+    def is_placed(self) -> bool:
+        """Whether parts of it ran on the host."""
+        return any(cost.device for cost in self.operators)
+
+    @cached_property
+    def device_seconds(self) -> dict[str, Real]:
+        """Seconds on the device (''), on the host, and on the link between them [s]."""
+        found: dict[str, Real] = {}
+        for cost in self.operators:
+            found[cost.device] = found.get(cost.device, 0.0) + cost.roof_seconds + cost.overhead_seconds
+        return {**found, "link": _total(cost.link_seconds for cost in self.operators)}
 
     @cached_property
     def bound(self) -> str | NDArray[np.str_]:
-        """What most of the time goes to: compute, memory or overhead."""
-        parts = np.broadcast_arrays(*(self.shares[name] for name in BOUNDS))
+        """What most of the time goes to: compute, memory, overhead, or the link."""
+        names = tuple(self.shares)
+        parts = np.broadcast_arrays(*self.shares.values())
         winner = np.argmax(np.stack(parts), axis=0)
-        return BOUNDS[int(winner)] if np.ndim(winner) == 0 else np.array(BOUNDS)[winner]
+        return names[int(winner)] if np.ndim(winner) == 0 else np.array(names)[winner]
 
 
 @dataclass(frozen=True)
@@ -174,12 +192,13 @@ class Prediction:
     workload: Workload
     prefill: Phase | None
     decode: Phase | None
+    placement: Placement | None = None
     names: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def memory(self) -> MemoryBill:
         """What has to be held."""
-        return bill(self.model, self.weights, self.machine, self.workload)
+        return bill(self.model, self.weights, self.machine, self.workload, self.placement)
 
     @property
     def ttft_s(self) -> Real | None:
@@ -197,8 +216,10 @@ class Prediction:
         return (self.prefill.seconds if self.prefill else 0.0) + (self.decode.seconds if self.decode else 0.0)
 
 
-def predict(model: Model, weights: Weights, machine: Machine, workload: Workload) -> Prediction:
-    """Both phases of `workload`, and the memory it needs.
+def predict(
+    model: Model, weights: Weights, machine: Machine, workload: Workload, placement: Placement | None = None
+) -> Prediction:
+    """Both phases of `workload`, and the memory it needs. placement: what lies on the machine's host.
 
     Raises SpecError for a type or a setting that the runtime does not have, and for a figure that the hardware lacks.
     """
@@ -206,10 +227,10 @@ def predict(model: Model, weights: Weights, machine: Machine, workload: Workload
     ubatch = workload.ubatch or machine.runtime.ubatch
     prefill = decode = None
     if np.max(workload.prompt) > 0:
-        prefill = run(model, weights, machine, workload, workload.prefill(ubatch), "prefill")
+        prefill = run(model, weights, machine, workload, workload.prefill(ubatch), "prefill", placement)
     if np.max(workload.gen) > 0:
-        decode = run(model, weights, machine, workload, workload.decode(ubatch), "decode")
-    return Prediction(model, weights, machine, workload, prefill, decode)
+        decode = run(model, weights, machine, workload, workload.decode(ubatch), "decode", placement)
+    return Prediction(model, weights, machine, workload, prefill, decode, placement)
 
 
 def check_supported(weights: Weights, machine: Machine, workload: Workload) -> None:
@@ -237,22 +258,29 @@ def run(
     workload: Workload,
     step: Step,
     banded: Literal["decode", "prefill"] = "decode",
+    placement: Placement | None = None,
 ) -> Phase:
     """The cost of one Step, whatever phase it is. banded: the phase whose band it gets."""
-    costs = tuple(operator_costs(model, weights, machine, workload, step))
+    costs = tuple(operator_costs(model, weights, machine, workload, step, placement))
     seconds = _total(cost.seconds for cost in costs) * pipeline_share(machine, step)
-    # Light overlaps all arithmetic with all traffic, and lets the devices work side by side.
-    arithmetic = _total(cost.light_seconds for cost in costs)
-    traffic = _total(cost.weight_bytes + cost.kv_bytes for cost in costs) / machine.theoretical_bandwidth
-    light = np.maximum(arithmetic, traffic) / machine.hardware.count
-    return Phase(
-        step,
-        costs,
-        seconds,
-        light,
-        machine.theoretical_bandwidth,
-        band(machine, banded),
-    )
+    light = _light_seconds(costs, machine, "")
+    spread = band(machine, banded)
+    if placement is not None:
+        light = np.maximum(light, _light_seconds(costs, placement.host, "host"))
+        spread = max(spread, band(placement.host, banded), key=lambda one: one.factor)
+    return Phase(step, costs, seconds, light, machine.theoretical_bandwidth, spread)
+
+
+def _light_seconds(costs: Sequence[OperatorCost], machine: Machine, device: str) -> Real:
+    """The shortest time for a device's part [s]: all arithmetic overlaps all traffic, equal devices work side by side.
+
+    Weights that the device fetches are read in the host's memory, and count there.
+    """
+    own = [cost for cost in costs if cost.device == device]
+    arithmetic = _total(cost.light_seconds for cost in own)
+    traffic = _total(cost.weight_bytes + cost.kv_bytes for cost in own) / machine.theoretical_bandwidth
+    light: Real = np.maximum(arithmetic, traffic) / machine.hardware.count
+    return light
 
 
 def pipeline_share(machine: Machine, step: Step) -> Real:
@@ -272,16 +300,88 @@ def pipeline_share(machine: Machine, step: Step) -> Real:
 
 
 def operator_costs(
-    model: Model, weights: Weights, machine: Machine, workload: Workload, step: Step
+    model: Model,
+    weights: Weights,
+    machine: Machine,
+    workload: Workload,
+    step: Step,
+    placement: Placement | None = None,
 ) -> list[OperatorCost]:
     """Every operator of a step with its bytes and times: groups of layers first, then embedding and head."""
-    flash = uses_flash_attention(machine, workload)
     kv_bytes = _kv_bytes_per_element(model, workload)
     costs: list[OperatorCost] = []
     for group, layers, demand in model.demands(step):
         for share in weights.shares_of(group, demand.operator, layers):
-            costs.append(_cost(demand, group, share, step, machine, workload, flash, kv_bytes.get(group, 2.0)))
-    return costs
+            cached = kv_bytes.get(group, 2.0)
+            if placement is None:
+                costs.append(_cost(demand, group, share, step, machine, workload, cached))
+            else:
+                costs += _placed(model, demand, group, share, step, placement, workload, cached)
+    return costs if placement is None else [*costs, _transfers(model, step, placement)]
+
+
+def _placed(
+    model: Model,
+    demand: Demand,
+    group: str,
+    share: Share,
+    step: Step,
+    placement: Placement,
+    workload: Workload,
+    cached: float,
+) -> Iterator[OperatorCost]:
+    """An operator's parts on the device and on its host; what goes with the layer has no tensor of its own."""
+    on_host = placement.share_on_host(model, group, demand.operator if demand.kind == "matmul" else "")
+    if on_host < 1:
+        kept = replace(share, layers=share.layers * (1 - on_host))
+        yield _cost(demand, group, kept, step, placement.device, workload, cached)
+    if on_host > 0:
+        left = replace(share, layers=share.layers * on_host)
+        there = replace(_cost(demand, group, left, step, placement.host, workload, cached), device="host")
+        if placement.op_offload:
+            here = _cost(demand, group, left, step, placement.device, workload, cached)
+            crossing = (here.weight_bytes + here.kv_bytes) / link_rate(placement)
+            fetched = replace(here, device="host", link_seconds=crossing)
+            there = _where(step.columns >= OFFLOADED_FROM, fetched, there)
+        yield there
+
+
+def link_rate(placement: Placement) -> float:
+    """What the link between host and device carries [B/s]; SpecError where the device's file does not state it."""
+    link = placement.device.hardware.link
+    bandwidth = link.pcie_bandwidth if link else None
+    if bandwidth is None:
+        name = placement.device.hardware.name
+        raise SpecError(f"{name}: link: expected pcie_generation and pcie_lanes for layers on the host, found none")
+    return bandwidth * placement.device.engine.link_share.value
+
+
+def _transfers(model: Model, step: Step, placement: Placement) -> OperatorCost:
+    """Activations on their way between host and device: a hidden vector a token, a wait a crossing."""
+    wide = step.columns >= OFFLOADED_FROM
+    crossings = np.where(wide, placement.crossings(model, True), placement.crossings(model, False)) * step.passes
+    moved = crossings * model.hidden * step.columns * ACTIVATION_BYTES
+    seconds = moved / link_rate(placement) + crossings * placement.device.engine.crossing.value
+    scalar = np.ndim(seconds) == 0
+    return OperatorCost(
+        "transfers", "", "link", "f32", 1, 0.0, 0.0, 0.0, float(moved) if scalar else moved, 0.0, 0.0, np.inf, 0.0, 0.0,
+        step.columns, 0.0, 0.0, 0.0, None, "", float(seconds) if scalar else seconds,
+    )  # fmt: skip
+
+
+_NUMBERS = tuple(
+    one.name
+    for one in fields(OperatorCost)
+    if one.name not in ("operator", "group", "kind", "type", "layers", "use", "device")
+)
+
+
+def _where(mask: Any, one: OperatorCost, other: OperatorCost) -> OperatorCost:
+    """The one where the mask is true, else the other; element by element for an array."""
+    if np.ndim(mask) == 0:
+        return one if mask else other
+    mixed = {name: np.where(mask, getattr(one, name), getattr(other, name)) for name in _NUMBERS}
+    return replace(one, **mixed, use=None)
 
 
 def _kv_bytes_per_element(model: Model, workload: Workload) -> dict[str, float]:
@@ -303,11 +403,11 @@ def _cost(
     step: Step,
     machine: Machine,
     workload: Workload,
-    flash: bool,
     kv_bytes_per_element: float,
 ) -> OperatorCost:
     """One operator's demand as bytes and seconds, for the layers whose weights share a type."""
     engine, count = machine.engine, share.layers
+    flash = uses_flash_attention(machine, workload)
     is_attention, is_matmul = demand.kind == "attention", demand.kind == "matmul"
     flops = demand.flops * count
     weight_bytes = demand.weights * share.bytes_per_element * count

@@ -174,7 +174,7 @@ _SIZE = re.compile(r"^(.+?)[-@: ](\d+(?:\.\d+)?)\s*gb$", re.I)
 def load_hardware(name: str, overrides: tuple[tuple[str, str], ...] = ()) -> Entry[Hardware]:
     """Hardware by id, file, count of either (`2x rtx-3090`, `rtx-3090x2`) or memory size (`rpi5-4gb`)."""
     if "+" in name:
-        raise SpecError(f"--hw: expected one kind of device, found the pair {name!r}; give the parts one at a time")
+        raise SpecError(f"--hw: expected one device here, found the pair {units.short(name)}")
     counted = _COUNT[0].match(name.strip())
     if _is_file(name) and not counted:
         return _read_hardware(Path(name).stem, Path(name), overrides)

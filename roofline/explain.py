@@ -16,13 +16,17 @@ from roofline.workload import Step, Workload
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One operator of a phase, all layers together; see calculator.OperatorCost for the units."""
+    """One operator of a phase, all layers together; see calculator.OperatorCost for the units.
+
+    device: 'host' for what a placement leaves in the host's memory, else ''.
+    """
 
     phase: str
     operator: str
     group: str
     type: str
-    layers: int
+    layers: float
+    device: str
     flops: float
     weight_bytes: float
     kv_bytes: float
@@ -39,13 +43,15 @@ def operator_table(phase: Phase, name: str) -> list[Line]:
     lines = []
     for cost in phase.operators:
         parts = {"compute": cost.compute_seconds, "memory": cost.memory_seconds, "overhead": cost.overhead_seconds}
+        parts |= {"link": cost.link_seconds} if phase.is_placed else {}
         lines.append(
             Line(
                 name,
                 cost.operator,
                 cost.group,
                 cost.type,
-                cost.layers,
+                round(cost.layers, 2),
+                cost.device,
                 float(cost.flops),
                 float(cost.weight_bytes),
                 float(cost.kv_bytes),
@@ -85,6 +91,8 @@ class WhatIf:
 def what_if(prediction: Prediction) -> list[WhatIf]:
     """Speeds after one change at a time: memory, channels, cores, quantisation, depth."""
     machine, workload, model = prediction.machine, prediction.workload, prediction.model
+    if prediction.placement is not None:  # a change of one side says little of the pair
+        return []
     changes: list[tuple[str, Weights, Machine, Workload]] = []
     for factor in (1.5, 2.0):
         faster = _scale_memory(machine, factor)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from roofline.machine import Machine
 from roofline.model import Model
+from roofline.placement import Placement
 from roofline.quantization import kv_layout
 from roofline.weights import Weights
 from roofline.workload import Real, Workload
@@ -22,6 +24,7 @@ class MemoryBill:
     weights: all tensors. kv_cache: the cache of all sequences, with recurrent states. compute: the largest set of
     activations alive at a time. context: what the backend takes for itself. capacity: memory of the device; usable:
     what of it may be allocated. assumed_capacity: the capacity is the most that the maker supports, not a fixed size.
+    host: the bill of what a placement leaves in the host's memory.
     """
 
     weights: float
@@ -31,6 +34,7 @@ class MemoryBill:
     capacity: float | None
     usable: float | None
     assumed_capacity: bool
+    host: MemoryBill | None = None
 
     @property
     def total(self) -> Real:
@@ -39,10 +43,10 @@ class MemoryBill:
 
     @property
     def fits(self) -> bool | np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        """Whether the total can be allocated; true where the capacity is open."""
-        if self.usable is None:
-            return np.full(np.shape(self.total), True) if np.ndim(self.total) else True
-        fits = self.total <= self.usable
+        """Whether the total can be allocated, on the host too; true where the capacity is open."""
+        fits = np.asarray(self.total <= (math.inf if self.usable is None else self.usable))
+        if self.host is not None:
+            fits = fits & self.host.fits
         return fits if np.ndim(fits) else bool(fits)
 
     @property
@@ -51,11 +55,15 @@ class MemoryBill:
         return None if self.usable is None else self.usable - self.total
 
 
-def bill(model: Model, weights: Weights, machine: Machine, workload: Workload) -> MemoryBill:
-    """The bill of a model on a machine for a workload's longest context.
+def bill(
+    model: Model, weights: Weights, machine: Machine, workload: Workload, placement: Placement | None = None
+) -> MemoryBill:
+    """The bill of a model on a machine for a workload's longest context; of the machine and its host where placed.
 
-    All weights count, the token embedding too; splitting them between a card and its host is placement.
+    Without a placement all weights count, the token embedding too.
     """
+    if placement is not None:
+        return _placed_bill(model, weights, placement, workload)
     capacity, usable, assumed = capacities(machine)
     return MemoryBill(
         weights=weights.file_bytes,
@@ -66,6 +74,64 @@ def bill(model: Model, weights: Weights, machine: Machine, workload: Workload) -
         usable=usable,
         assumed_capacity=assumed,
     )
+
+
+def _placed_bill(model: Model, weights: Weights, placement: Placement, workload: Workload) -> MemoryBill:
+    """The device's bill with its host's: weights and cache where they lie, the token embedding on the host.
+
+    Both sides get the compute buffer of their part: on the device that of a whole graph, on the host the same where
+    it has layers.
+    """
+    on_device = device_weight_bytes(model, weights, placement)
+    left = placement.first(model.layers)
+    host = _part_of_bill(model, placement, placement.host, workload, weights.file_bytes - on_device, left > 0)
+    device = _part_of_bill(model, placement, placement.device, workload, on_device, placement.gpu_layers > 0)
+    return replace(device, host=host)
+
+
+def _part_of_bill(
+    model: Model, placement: Placement, machine: Machine, workload: Workload, stored: float, has_layers: bool
+) -> MemoryBill:
+    """The bill of one side, on which `stored` bytes of weights lie."""
+    cache: Real = 0.0
+    for group, size in kv_bytes_by_group(model, machine, workload).items():
+        on_host = placement.share_on_host(model, group, "")
+        cache = cache + size * (on_host if machine is placement.host else 1 - on_host)
+    compute: Real = compute_buffer_bytes(model, machine, workload) if has_layers else 0.0
+    capacity, usable, assumed = capacities(machine)
+    context = machine.engine.context.value * machine.hardware.count
+    return MemoryBill(stored, cache, compute, context, capacity, usable, assumed)
+
+
+def device_weight_bytes(model: Model, weights: Weights, placement: Placement) -> float:
+    """Bytes of the tensors that a placement puts on the device, the output head among them [B]."""
+    sizes = {(tensor.layer, tensor.role): tensor.elements for tensor in model.tensors()}
+    total = 0.0
+    for group in model.groups:
+        for (layer, role), elements in sizes.items():
+            if layer != group.indices[0]:
+                continue
+            stored = sum(
+                share.layers * share.bytes_per_element
+                for share in weights.shares_of(group.name, role, len(group.indices))
+            )
+            total += elements * stored * (1 - placement.share_on_host(model, group.name, role))
+    if placement.holds_output():
+        role = "token_embd" if model.tied_embeddings else "output"  # a tied head is a copy of the embedding
+        total += sizes[None, role] * sum(share.bytes_per_element for share in weights.shares_of("", role, 1))
+    return min(total, weights.file_bytes)
+
+
+def most_layers(model: Model, weights: Weights, placement: Placement, workload: Workload) -> int:
+    """The most layers on the device, as `-ngl` counts them, with which its bill fits [1].
+
+    0 where not even the output head does. Whether the rest fits the host is for the host's bill to say.
+    """
+    for layers in range(model.layers + 1, 0, -1):
+        whole = _placed_bill(model, weights, replace(placement, gpu_layers=layers), workload)
+        if np.all(replace(whole, host=None).fits):
+            return layers
+    return 0
 
 
 def capacities(machine: Machine) -> tuple[float | None, float | None, bool]:
@@ -91,6 +157,17 @@ def padded_context(machine: Machine, workload: Workload) -> Real:
 def kv_cache_bytes(model: Model, machine: Machine, workload: Workload) -> Real:
     """Cache of all sequences and layers [B].
 
+    See kv_bytes_by_group.
+    """
+    total: Real = 0.0
+    for size in kv_bytes_by_group(model, machine, workload).values():
+        total = total + size
+    return total
+
+
+def kv_bytes_by_group(model: Model, machine: Machine, workload: Workload) -> dict[str, Real]:
+    """Cache of all sequences by group of layers [B].
+
     Global layers: n_ctx · (K elements · K bytes + V elements · V bytes). Sliding layers hold their window and one
     ubatch (llama.cpp, src/llama-kv-cache-iswa.cpp, with swa_full off). Recurrent layers: their state, in f32.
     """
@@ -98,8 +175,9 @@ def kv_cache_bytes(model: Model, machine: Machine, workload: Workload) -> Real:
     ubatch = workload.ubatch or machine.runtime.ubatch
     padding = machine.runtime.context_padding
     positions = padded_context(machine, workload)
-    total: Real = 0.0
+    found: dict[str, Real] = {}
     for group in model.groups:
+        total: Real = 0.0
         layer, count = group.layer, len(group.indices)
         mixer = layer.attention or layer.latent_attention
         if mixer is not None:
@@ -111,7 +189,8 @@ def kv_cache_bytes(model: Model, machine: Machine, workload: Workload) -> Real:
         recurrent = layer.state_space or layer.delta_net
         if recurrent is not None:
             total = total + count * workload.batch * recurrent.state_elements * 4.0
-    return total
+        found[group.name] = total
+    return found
 
 
 def compute_buffer_bytes(model: Model, machine: Machine, workload: Workload) -> Real:

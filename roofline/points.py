@@ -9,8 +9,9 @@ from itertools import product
 from roofline import api, catalog
 from roofline.calculator import Prediction
 from roofline.machine import Machine, make_machine
+from roofline.placement import EXPERTS, experts_on_host
 from roofline.spec import SpecError
-from roofline.units import UnitError, count
+from roofline.units import UnitError, count, short
 
 MAX_POINTS = 10_000
 
@@ -31,6 +32,9 @@ def points(
     threads: int | None,
     flash_attention: bool | None,
     overrides: Sequence[str],
+    gpu_layers: int | None = None,
+    on_host: Sequence[str] = (),
+    op_offload: bool = True,
 ) -> list[Prediction]:
     """One prediction for every combination of the listed prompts, generations, depths and batches."""
     axes = [numbers("prompt", prompt), numbers("gen", gen), numbers("depth", depth), numbers("batch", batch)]
@@ -57,10 +61,28 @@ def points(
             ubatch=ubatch,
             threads=threads,
             flash_attention=flash_attention,
+            gpu_layers=gpu_layers,
+            overrides=on_host,
+            op_offload=op_offload,
             set=figures,
         )
         for p, g, d, b in grid
     ]
+
+
+def tensor_overrides(all_experts: bool, expert_layers: int | None, overrides: Sequence[str]) -> list[str]:
+    """Patterns of tensors that stay on the host: of the experts, of all layers or the first, and as llama.cpp's -ot.
+
+    'blk.3[4-9].ffn=CPU,blk.4.*exps=CPU' is two; SpecError for one that goes elsewhere than to the CPU.
+    """
+    found = [rf"\.{EXPERTS}"] if all_experts else []
+    found += [experts_on_host(expert_layers)] if expert_layers else []
+    for part in (part for text in overrides for part in text.split(",")):
+        pattern, equals, where = part.rpartition("=")
+        if not equals or where.strip().upper() != "CPU" or not pattern.strip():
+            raise SpecError(f"--override-tensor: expected PATTERN=CPU, found {short(part)}")
+        found.append(pattern.strip())
+    return found
 
 
 def single_point(*arguments: object) -> Prediction:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from roofline.calculator import Prediction
+from roofline.calculator import Phase, Prediction
 from roofline.machine import Machine
 from roofline.memory import MemoryBill
 from roofline.units import format_number, format_quantity
@@ -26,19 +28,27 @@ def why(prediction: Prediction) -> str:
     if cache > 0.01 * moved:
         text += f" and {format_quantity(cache, 'B')} of KV cache"
     achieved = float(phase.weight_bytes + phase.kv_bytes) / total
-    text += (
-        f"; {format_quantity(total / passes, 's')} for that is {format_quantity(achieved, 'B/s')} "
-        f"of {format_quantity(machine.theoretical_bandwidth, 'B/s')}"
-    )
+    of = "" if phase.is_placed else f" of {format_quantity(machine.theoretical_bandwidth, 'B/s')}"
+    text += f"; {format_quantity(total / passes, 's')} for that is {format_quantity(achieved, 'B/s')}{of}"
+    if phase.is_placed:
+        text += f", {_sides(phase)}"
     if machine.hardware.count > 1:
         text += f" ({machine.hardware.count} devices take turns)"
     parts = [f"{name} {100 * value / sum(seconds.values()):.0f} %" for name, value in seconds.items()]
     reason = {
         "memory": "memory-bound: faster memory or fewer bits per weight would help, more arithmetic would not",
         "compute": "compute-bound: more or faster cores would help, faster memory would not",
+        "link": "link-bound: a faster link or less on the host would help",
         "overhead": f"overhead-bound: {_overhead_words(machine)} cost more than arithmetic or memory",
     }[str(phase.bound)]
     return f"{text}. The time goes to {', '.join(parts)}: {reason}."
+
+
+def _sides(phase: Phase) -> str:
+    """How a placed model's time is shared between the sides: '20 % on the GPU, 78 % on the host, 2 % on the link'."""
+    total = float(phase.seconds)
+    names = {"": "on the GPU", "host": "on the host", "link": "on the link"}
+    return ", ".join(f"{float(value) / total:.0%} {names[part]}" for part, value in phase.device_seconds.items())
 
 
 def _overhead_words(machine: Machine) -> str:
@@ -107,6 +117,9 @@ def memory_words(bill: MemoryBill) -> str:
     ]  # fmt: skip
     total = " + ".join(f"{name} {format_quantity(value, 'B')}" for name, value in items)
     text = f"{total} = {format_quantity(float(bill.total), 'B')}"
+    if bill.host is not None:
+        rest = replace(bill, host=None)
+        return f"on the device {memory_words(rest)}. On the host {memory_words(bill.host)}"
     if bill.usable is None or bill.capacity is None:
         return f"{text}; how much memory this machine has is for its owner to say (--set memory.capacity=64GB)"
     usable = f"{format_quantity(bill.usable, 'B')} usable of {format_quantity(bill.capacity, 'B')}"

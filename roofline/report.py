@@ -76,6 +76,7 @@ COLUMNS: dict[str, Column] = {
         _column("total_s", "total", "s", "prompt and generation", quantity=True),
         _column("operator", "operator", "", "operator, under its GGUF role"),
         _column("group", "group", "", "kind of layer, or which rows a line of figures sums up"),
+        _column("device", "device", "", "'host' for parts that a placement leaves there"),
         _column("type", "type", "", "stored type"),
         _column("layers", "layers", "", "how many layers", digits=9),
         _column("weight_bytes", "weights", "B", "weight bytes read", quantity=True),
@@ -324,10 +325,36 @@ def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any
             "calibrated": prediction.machine.engine.spread.calibrated,
             "wider_because": list(band_reasons(prediction)),
         },
+        **_placement_record(prediction),
         "why": why(prediction) if fits else None,
         "remarks": remarks(prediction),
         "ways_out": [asdict(way) for way in ways],
         "files": {key.removesuffix("_file"): path for key, path in prediction.names.items() if key.endswith("_file")},
+    }
+
+
+def _placement_record(prediction: Prediction) -> dict[str, Any]:
+    """Where the parts of a placed model lie, what they need, and how long each side takes."""
+    placement, host = prediction.placement, prediction.memory.host
+    if placement is None or host is None:
+        return {}
+    phases = {"prefill": prediction.prefill, "decode": prediction.decode}
+    return {
+        "placement": {
+            "gpu_layers": placement.gpu_layers,
+            "layers": prediction.model.layers + 1,
+            "overrides": list(placement.overrides),
+            "host": placement.host.hardware.name,
+            "host_weights_bytes": host.weights,
+            "host_kv_cache_bytes": float(host.kv_cache),
+            "host_total_bytes": float(host.total),
+            "host_usable_bytes": host.usable,
+            "seconds": {
+                name: {part or "device": float(value) for part, value in phase.device_seconds.items()}
+                for name, phase in phases.items()
+                if phase
+            },
+        }
     }
 
 
@@ -400,9 +427,19 @@ def title(prediction: Prediction) -> str:
     machine, model = prediction.machine, prediction.model
     threads = f", {machine.threads} threads" if machine.backend == "cpu" else ""
     return printable(
-        f"{model.name}, {prediction.weights.quant}, on {machine.hardware.name} "
+        f"{model.name}, {prediction.weights.quant}, on {machine.hardware.name}{_beside(prediction)} "
         f"({machine.runtime.name} {machine.runtime.period}, {machine.backend}{threads})"
     )
+
+
+def _beside(prediction: Prediction) -> str:
+    """' and its host, 40 of 81 layers on the device' of a placed model."""
+    placement = prediction.placement
+    if placement is None:
+        return ""
+    layers = f"{placement.gpu_layers} of {prediction.model.layers + 1} layers on the GPU"
+    kept = ", some tensors on the host" if placement.overrides else ""
+    return f" + {placement.host.hardware.name}, {layers}{kept}"
 
 
 def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str:
@@ -453,7 +490,7 @@ def _times(prediction: Prediction) -> str:
 # -- explanations -----------------------------------------------------------------------------------------------------
 
 _OPERATOR_COLUMNS = (
-    "phase", "operator", "group", "type", "layers", "flops", "weight_bytes", "kv_bytes", "activation_bytes",
+    "phase", "operator", "group", "device", "type", "layers", "flops", "weight_bytes", "kv_bytes", "activation_bytes",
     "intensity", "seconds", "bound", "share",
 )  # fmt: skip
 _NEAR_COLUMNS = (
@@ -479,6 +516,7 @@ def explanation(prediction: Prediction, form: Format, near: Sequence[Mapping[str
     ]
     operators = [asdict(line) for name, phase in phases for line in operator_table(phase, name)]
     changes = what_if(prediction)
+    shown = [key for key in _OPERATOR_COLUMNS if key != "device" or prediction.placement is not None]
     figures = [asdict(used) for used in figures_used(prediction)]
     batch = compute_bound_batch(prediction)
     if form == "json":
@@ -494,11 +532,11 @@ def explanation(prediction: Prediction, form: Format, near: Sequence[Mapping[str
             }
         )
     if form == "csv":
-        return render(operators, _OPERATOR_COLUMNS, "csv")
+        return render(operators, shown, "csv")
     ridges = [f"{name} {format_number(float(phase.ridge_point))} FLOP/B" for name, phase in phases]
     sections = [
         ("", summary(prediction) if form == "table" else predictions([prediction], "md")),
-        ("Operators", render(operators, _OPERATOR_COLUMNS, form)),
+        ("Operators", render(operators, shown, form)),
         (
             "Ridge point",
             f"{', '.join(ridges)}. At the speed of light decode is compute-bound from batch {format_number(batch)}.\n",

@@ -202,11 +202,12 @@ class Engine(Spec):
     memory: share of the theoretical bandwidth that is sustained, by memory class (hardware.memory_class).
     core_bandwidth: bytes one core reads per cycle. activation_bandwidth: rate at which activations move, as a share of
     the sustained bandwidth. socket_share: what several sockets sustain, of their sum. thread_loss: threads at
-    which half of the arithmetic rate is lost to waiting. context: memory the backend takes for itself [B]. usable:
-    share of the memory that it may allocate; reserve: bytes left to the system. pipeline: whether the layers of several
-    devices work at the same time on different parts of a prompt. rereads_experts: up to so many tokens at once, each
-    token reads its own experts' weights, shared or not. shared_cache: whether every sequence of a batch attends over
-    the cache of all, masked.
+    which half of the arithmetic rate is lost to waiting. link_share: of the link's bandwidth, for weights of the host
+    that the device fetches. crossing: each time that activations change sides [s]. context: memory the backend takes
+    for itself [B]. usable: share of the memory that it may allocate; reserve: bytes left to the system. pipeline:
+    whether the layers of several devices work at the same time on different parts of a prompt. rereads_experts: up to
+    so many tokens at once, each token reads its own experts' weights, shared or not. shared_cache: whether every
+    sequence of a batch attends over the cache of all, masked.
     """
 
     memory: dict[str, Constant]
@@ -224,6 +225,10 @@ class Engine(Spec):
     flash_attention: bool = True
     fused_attention_nodes: float = 1.0
     matmul_nodes: float = 1.0
+    link_share: Constant = Constant(
+        value=0.6, basis="assumed", note="of PCIe, for weights that are fetched: 0.45 to 0.7"
+    )
+    crossing: Constant = Constant(value=20e-6, basis="assumed", note="a wait and a launch where host and device change")
     context: Constant
     usable: Constant = Constant(value=1.0, basis="derived", note="all of the device's memory")
     reserve: Constant = Constant(value=0.0, basis="derived", note="nothing else lives in the device's memory")

@@ -16,10 +16,13 @@ from roofline.workload import Step
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A part of a weight's layers: `layers` of them store it as `type`, at `bytes_per_element` [B]."""
+    """A part of a weight's layers: `layers` of them store it as `type`, at `bytes_per_element` [B].
+
+    A placement counts parts of a layer's kind on average, so that `layers` need not be whole.
+    """
 
     type: str
-    layers: int
+    layers: float
     bytes_per_element: float
 
 

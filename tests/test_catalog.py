@@ -132,8 +132,8 @@ def test_a_count_of_nothing_is_refused(name: str) -> None:
         catalog.load_hardware(name)
 
 
-def test_a_pair_is_refused_until_it_can_be_predicted() -> None:
-    with pytest.raises(SpecError, match=r"^--hw: expected one kind of device, found the pair 'rtx-3090\+ryzen-7950x'"):
+def test_a_pair_is_no_single_device() -> None:
+    with pytest.raises(SpecError, match=r"^--hw: expected one device here, found the pair 'rtx-3090\+ryzen-7950x'"):
         catalog.load_hardware("rtx-3090+ryzen-7950x")
 
 

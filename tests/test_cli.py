@@ -302,7 +302,7 @@ def test_an_own_device_by_path_and_by_directory(run: Any, tmp_path: Path, monkey
         (["--set", "memory.bandwidth=1e-100B/s"], ["memory.bandwidth", "expected"]),
         (["--set", "cpu.clusters.0.per_cycle.int8=inf"], ["per_cycle.int8", "inf"]),
         (["--hw", "rpi5-3gb"], ["memory.options", "4 GB", "3 GB"]),
-        (["--hw", "rtx-3090+rpi5"], ["--hw", "pair"]),
+        (["--hw", "rpi5+rtx-3090"], ["--hw", "GPU before the +"]),
         (["--hw", "m5-ultra"], ["Apple M5 Ultra", "peak.fp16", "found none"]),
         (["--hw", ""], ["--hw", "''"]),
         (["--hw", "/"], ["/", "directory"]),

@@ -21,6 +21,7 @@ LAYERS: list[set[str]] = [
     {"model", "hardware"},
     {"runtime", "weights", "fitted"},
     {"machine", "readers", "local"},
+    {"placement"},
     {"band", "memory", "catalog"},
     {"calculator"},
     {"api", "explain", "ways_out", "reasons", "sweep"},

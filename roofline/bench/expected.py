@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from roofline import api
 from roofline.bench.observation import Observation
 from roofline.bench.runtimes import runtime_for
 from roofline.calculator import Phase, Prediction
+from roofline.placement import experts_on_host
 from roofline.spec import SpecError
 
 #: llama-bench's defaults, for tables that do not state the lengths.
 USUAL_PROMPT, USUAL_GEN = 512, 128
+MOST_LAYERS = 1000  # more than any model has: all of them
+_OVERRIDES = re.compile(r"-ot (\S+=CPU)")  # as notes quote the command line
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +43,11 @@ def expect(observation: Observation) -> Expected:
     if is_prompt and observation.prompt is None:
         guessed.append("prompt length")
     count = f"x{observation.count}" if observation.count > 1 else ""
+    layers, on_host = _placed(observation)
+    host = f"+{observation.host}" if layers is not None else ""
     is_file = observation.model.endswith(".gguf")  # its own tensor table says how it is stored
     prediction = api.predict(
-        f"{observation.hardware}{count}",
+        f"{observation.hardware}{count}{host}",
         observation.model,
         None if is_file else observation.quant,
         runtime=choice.id,
@@ -51,7 +57,9 @@ def expect(observation: Observation) -> Expected:
         depth=observation.depth or 0,
         batch=observation.batch or 1,
         ubatch=observation.ubatch,
-        threads=observation.threads if observation.backend == "cpu" else None,
+        threads=observation.threads if observation.backend == "cpu" or host else None,
+        gpu_layers=layers,
+        overrides=on_host,
         flash_attention=observation.flash_attn,
         kv=_cache_types(observation),
         set=_changes(observation),
@@ -65,6 +73,24 @@ def expect(observation: Observation) -> Expected:
 def beyond_columns(observation: Observation) -> tuple[str, str]:
     """What further columns tell the calculator: types of the cache, instructions left out."""
     return _cache_types(observation), observation.extra.get("isa", "")
+
+
+def _placed(observation: Observation) -> tuple[int | None, list[str]]:
+    """(layers on the device, patterns of tensors on its host) of a row with parts on the host; (None, []) of others."""
+    if observation.kind != "hybrid":
+        return None, []
+    on_host = [pattern for part in _OVERRIDES.findall(observation.note) for pattern in part.split("=CPU") if pattern]
+    on_host = [pattern.lstrip(",") for pattern in on_host]
+    expert_layers = observation.extra.get("n_cpu_moe", "")
+    if expert_layers.isdigit() and int(expert_layers):
+        on_host.append(experts_on_host(int(expert_layers[:4])))
+    if not observation.host:
+        raise SpecError("host: expected the machine that holds the rest, found none")
+    if observation.gpu_layers is None and not on_host:
+        raise SpecError("gpu_layers: expected how many layers are on the device, found none")
+    if "BLAS enabled" in observation.note:
+        raise SpecError("note: expected a host that multiplies by itself, found a BLAS, which is not modelled")
+    return (MOST_LAYERS if observation.gpu_layers is None else observation.gpu_layers), on_host
 
 
 def _cache_types(observation: Observation) -> str:
@@ -86,7 +112,3 @@ def _refuse_what_is_not_modelled(observation: Observation) -> None:
         raise SpecError("phase: expected pp or tg, found 'serve': requests in flight are not modelled")
     if "n_proc=" in observation.note:
         raise SpecError("note: expected one process, found several at the same time, which share the machine")
-    if observation.kind == "hybrid":
-        raise SpecError(
-            "kind: expected a model on one kind of device, found layers on the host (offload is not modelled)"
-        )

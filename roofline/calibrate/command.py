@@ -27,7 +27,7 @@ def run_device(hardware: str, observations: Path | None, own: Reading, form: For
         reading.observations, identity, "own observations" if observations is None else observations.name
     )
     path = device.target(user_directory(), identity)
-    _refuse_foreign(path)
+    _refuse_foreign(path, device.WRITTEN_BY)
     write_text(device.to_toml(found.local), path)
     return device_report(found, form), [path]
 
@@ -65,8 +65,8 @@ def _scores_beside(target: Path) -> Path:
     return target.with_name(f"{target.stem}_scores.toml")
 
 
-def _refuse_foreign(path: Path) -> None:
-    """SpecError when a file stands there that a calibration did not write."""
+def _refuse_foreign(path: Path, begins_with: str = WRITTEN_BY) -> None:
+    """SpecError when a file stands there that a calibration of this kind did not write."""
     try:
         with path.open(encoding="utf-8") as file:
             begins = file.readline().rstrip()
@@ -74,5 +74,5 @@ def _refuse_foreign(path: Path) -> None:
         return
     except (OSError, UnicodeDecodeError):
         begins = ""
-    if not begins.startswith(WRITTEN_BY):
+    if not begins.startswith(begins_with):
         raise SpecError(f"{path}: expected no file or one that a calibration wrote, found another; it is left alone")

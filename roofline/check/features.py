@@ -55,12 +55,17 @@ def _first(value: object) -> float:
 
 
 def table(observations: Iterable[Observation]) -> str:
-    """The features of observations as CSV, with six digits; those that cannot be predicted are left out."""
+    """The features of observations as CSV, with six digits.
+
+    Those that cannot be predicted are left out, and those with layers on a host, which are near to no device alone.
+    """
     lines = [",".join(COLUMNS)]
     for seen in observations:
         try:
             expected = expect(seen)
         except SpecError:
+            continue
+        if expected.prediction.placement is not None:
             continue
         found = features(expected.prediction, expected.phase)
         numbers = (found.bytes_per_token, found.flops_per_token, found.bandwidth, found.peak)

@@ -70,6 +70,11 @@ def predict(
     ubatch: options.Ubatch = None,
     threads: options.Threads = None,
     flash_attn: options.Flash = None,
+    gpu_layers: options.GpuLayers = None,
+    cpu_moe: options.CpuMoe = False,
+    n_cpu_moe: options.CpuMoeLayers = None,
+    override_tensor: options.TensorOverrides = None,
+    op_offload: options.OpOffload = True,
     overrides: options.Overrides = None,
     near: Annotated[bool, typer.Option("--near", help="Show the nearest measured points too.")] = False,
     form: options.Output = Form.table,
@@ -79,7 +84,7 @@ def predict(
     Example: roofline predict --hw rpi5 --model mistral7b --quant q4_0
     """
     from roofline import report
-    from roofline.points import points
+    from roofline.points import points, tensor_overrides
 
     results = points(
         hw,
@@ -97,6 +102,9 @@ def predict(
         threads,
         flash_attn,
         overrides or [],
+        gpu_layers,
+        tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
+        op_offload,
     )
     ways = _ways(results)
     typer.echo(report.predictions(results, form.value, ways), nl=False)
@@ -133,13 +141,18 @@ def explain(
     ubatch: options.Ubatch = None,
     threads: options.Threads = None,
     flash_attn: options.Flash = None,
+    gpu_layers: options.GpuLayers = None,
+    cpu_moe: options.CpuMoe = False,
+    n_cpu_moe: options.CpuMoeLayers = None,
+    override_tensor: options.TensorOverrides = None,
+    op_offload: options.OpOffload = True,
     overrides: options.Overrides = None,
     form: options.Output = Form.table,
 ) -> None:
     """The working behind a prediction: operators, ridge point, what-ifs, every figure with its source."""
     from roofline import report
     from roofline.check.nearest import rows
-    from roofline.points import single_point
+    from roofline.points import single_point, tensor_overrides
 
     result = single_point(
         hw,
@@ -157,6 +170,9 @@ def explain(
         threads,
         flash_attn,
         overrides or [],
+        gpu_layers,
+        tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
+        op_offload,
     )
     typer.echo(report.explanation(result, form.value, rows(result)), nl=False)
 

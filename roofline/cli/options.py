@@ -128,6 +128,30 @@ UbatchList = Annotated[
 Flash = Annotated[
     bool | None, typer.Option("--flash-attn/--no-flash-attn", help="Fused attention; default: as the runtime does.")
 ]
+GpuLayers = Annotated[
+    int | None,
+    typer.Option(
+        "--gpu-layers",
+        "-ngl",
+        min=0,
+        metavar="N",
+        help="Layers on the GPU of a pair (--hw GPU+CPU); default: what fits.",
+    ),
+]
+CpuMoe = Annotated[bool, typer.Option("--cpu-moe", help="All experts stay in the host's memory.")]
+CpuMoeLayers = Annotated[
+    int | None,
+    typer.Option(
+        "--n-cpu-moe", min=0, metavar="N", help="The experts of the first N layers stay in the host's memory."
+    ),
+]
+TensorOverrides = Annotated[
+    list[str] | None,
+    typer.Option("--override-tensor", "-ot", metavar="PATTERN=CPU", help="Tensors that stay on the host. Repeatable."),
+]
+OpOffload = Annotated[
+    bool, typer.Option("--op-offload/--no-op-offload", help="Whether prompts fetch the host's weights to the GPU.")
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
