@@ -19,7 +19,7 @@ from roofline import fitted, local, units
 from roofline.hardware import Hardware, apply_overrides, scale_sustained
 from roofline.model import Model
 from roofline.runtime import Runtime, mark_origins, merge
-from roofline.spec import Spec, SpecError, read_toml, validate
+from roofline.spec import MemorySize, Spec, SpecError, read_toml, validate
 
 Room = Literal["hardware", "models", "runtimes"]
 SpecType = TypeVar("SpecType", bound=Spec)
@@ -219,7 +219,7 @@ def with_capacity(entry: Entry[Hardware], size: str, overrides: tuple[tuple[str,
     """The board with `size` of memory, which has to be one of those sold."""
     memory = entry.spec.memory
     sold = (*memory.options, *((memory.capacity,) if memory.capacity else ()))
-    if units.parse(size, "B") not in {option.value for option in sold}:
+    if MemorySize.model_validate(size).value not in {option.value for option in sold}:
         listed = ", ".join(str(option) for option in sold) or "none"
         where = f"{entry.path}: memory.options"
         raise SpecError(f"{where}: expected one of {listed}, found {size!r} (--set memory.capacity overrides)")

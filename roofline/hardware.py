@@ -16,6 +16,7 @@ from roofline.spec import (
     Compute,
     Figure,
     Frequency,
+    MemorySize,
     NonNegativeInt,
     Number,
     PositiveInt,
@@ -86,9 +87,9 @@ class Memory(Bus):
     device is sold with.
     """
 
-    capacity: Bytes | None = None
-    limit: Bytes | None = None
-    options: tuple[Bytes, ...] = ()
+    capacity: MemorySize | None = None
+    limit: MemorySize | None = None
+    options: tuple[MemorySize, ...] = ()
     sustained: dict[str, Bandwidth] = Field(default_factory=dict)
     variants: tuple[Bus, ...] = ()
 

@@ -115,17 +115,22 @@ def memory_words(bill: MemoryBill) -> str:
         ("weights", bill.weights), ("KV cache", float(bill.kv_cache)), ("compute buffer", float(bill.compute)),
         ("runtime", bill.context),
     ]  # fmt: skip
-    total = " + ".join(f"{name} {format_quantity(value, 'B')}" for name, value in items)
-    text = f"{total} = {format_quantity(float(bill.total), 'B')}"
+    total = " + ".join(f"{name} {_size(value)}" for name, value in items)
+    text = f"{total} = {_size(float(bill.total))}"
     if bill.host is not None:
         rest = replace(bill, host=None)
         return f"on the device {memory_words(rest)}. On the host {memory_words(bill.host)}"
     if bill.usable is None or bill.capacity is None:
         return f"{text}; how much memory this machine has is for its owner to say (--set memory.capacity=64GB)"
-    usable = f"{format_quantity(bill.usable, 'B')} usable of {format_quantity(bill.capacity, 'B')}"
+    usable = f"{_size(bill.usable)} usable of {_size(bill.capacity)}"
     if bill.assumed_capacity:
         usable += " (the most it takes)"
     margin = float(bill.margin) if bill.margin is not None else 0.0
     if bill.fits:
-        return f"{text} of {usable}: fits, {format_quantity(margin, 'B')} left"
-    return f"{text}, but {usable}: does not fit, {format_quantity(-margin, 'B')} too much"
+        return f"{text} of {usable}: fits, {_size(margin)} left"
+    return f"{text}, but {usable}: does not fit, {_size(-margin)} too much"
+
+
+def _size(size: float) -> str:
+    """Bytes of memory in the binary units in which it is sold and reported."""
+    return format_quantity(size, "B", binary=True)

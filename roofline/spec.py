@@ -101,6 +101,22 @@ class Bytes(Figure):
     least, most = 1.0, 1e18
 
 
+class MemorySize(Bytes):
+    """What memory modules hold [B]: a maker's GB of memory is 2³⁰ bytes (JEDEC Standard 100B.01, mega, giga).
+
+    A card of "24 GB" reports 24 GiB. Bandwidths and files have the decimal GB of the other units.
+    """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _binary(cls, data: Any) -> Any:
+        table = dict(data) if isinstance(data, dict) else {"value": data}
+        if isinstance(table.get("value"), str):
+            table.setdefault("text", table["value"])
+            table["value"] = re.sub(r"(?<=[\d\s])([kMGTP])B\s*$", r"\1iB", table["value"])
+        return table
+
+
 class Bandwidth(Figure):
     """A data rate [B/s]."""
 

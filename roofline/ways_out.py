@@ -28,7 +28,7 @@ class WayOut:
     capacity_bytes: float
 
     def __str__(self) -> str:
-        total, usable = (format_quantity(size, "B") for size in (self.total_bytes, self.capacity_bytes))
+        total, usable = (format_quantity(size, "B", binary=True) for size in (self.total_bytes, self.capacity_bytes))
         return f"{self.kind}: {self.option} ({total} of {usable} usable)"
 
 

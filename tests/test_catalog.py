@@ -140,16 +140,16 @@ def test_a_pair_is_no_single_device() -> None:
 @pytest.mark.parametrize("name", ["rpi5-4gb", "rpi5 4GB", "raspberry-pi-5-4gb"])
 def test_a_board_with_less_memory(name: str) -> None:
     entry = catalog.load_hardware(name)
-    assert entry.spec.capacity() == 4e9
+    assert entry.spec.capacity() == 4 * 2**30
     assert entry.path == catalog.load_hardware("rpi5").path
-    assert catalog.load_hardware("rpi5").spec.capacity() == 8e9
+    assert catalog.load_hardware("rpi5").spec.capacity() == 8 * 2**30
     assert roofline.predict(name, "mistral-7b", "q4_0").memory.fits is False
     assert roofline.predict("rpi5", "mistral-7b", "q4_0").memory.fits is True
 
 
 def test_the_size_meant_by_default_can_be_named() -> None:
-    assert catalog.load_hardware("rpi5-8gb").spec.capacity() == 8e9
-    assert catalog.load_hardware("2x rpi5-4gb").spec.capacity() == 8e9
+    assert catalog.load_hardware("rpi5-8gb").spec.capacity() == 8 * 2**30
+    assert catalog.load_hardware("2x rpi5-4gb").spec.capacity() == 8 * 2**30
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_lists_are_complete_and_can_be_filtered(run: Any) -> None:
     cards = json.loads(run("list", "hardware", "RTX-30*", "--format", "json").out)
     assert "rtx-3090" in {row["id"] for row in cards} and all(row["id"].startswith("rtx-30") for row in cards)
     (row,) = json.loads(run("list", "hardware", "rtx-4090", "--format", "json").out)
-    assert (row["bandwidth_bytes_s"], row["capacity_bytes"]) == (1008e9, 24e9)
+    assert (row["bandwidth_bytes_s"], row["capacity_bytes"]) == (1008e9, 24 * 2**30)
 
 
 def test_everything_listed_can_be_shown(run: Any) -> None:

@@ -323,8 +323,8 @@ SPOT = [
     ("rtx-4090", "gpu.l2.value", 72 * MIB),
     ("epyc-9654", "cpu.l3.value", 384 * MIB),
     ("rpi5", "cpu.l1d_per_core.value", 64 * 1024),
-    ("a100-pcie-80", "memory.capacity.value", 80e9),
-    ("b200", "memory.capacity.value", 180e9),
+    ("a100-pcie-80", "memory.capacity.value", 80 * 2**30),
+    ("b200", "memory.capacity.value", 180 * 2**30),
     ("rpi5", "price.value", 80),
     ("i9-13900k", "power_options.turbo.value", 253),
 ]
@@ -372,6 +372,6 @@ def test_the_a100_turns_compute_bound_at_161_operations_per_byte() -> None:
 
 
 def test_boards_of_other_sizes_are_options() -> None:
-    assert load_hardware("rpi5-4gb").spec.capacity() == 4e9
+    assert load_hardware("rpi5-4gb").spec.capacity() == 4 * 2**30
     assert load_hardware("pi5").id == "rpi5"
     assert load_hardware("m2-ultra").id == "m2-ultra-76"

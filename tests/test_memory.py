@@ -20,6 +20,7 @@ from roofline.workload import Workload
 from tests.small import CPU, GPU, machine, model
 
 MIB = 2**20
+GIB = 2.0**30  # what makers call a GB of memory
 
 
 def cache(name: str, context: int, kv: tuple[str, str] = ("f16", "f16"), batch: float = 1) -> float:
@@ -106,12 +107,13 @@ def bill_of(table: dict[str, Any], work: Workload, **changes: Any) -> Any:
 
 def test_the_bill_adds_up_and_is_compared_with_what_may_be_used() -> None:
     found = bill_of(CPU, Workload())
-    # 2 · (61 440 + 128 · 64 · 2) B of matrices, and 5 norms of 64 in f32; the file leaves 1 of 16 GB to the system.
+    # 2 · (61 440 + 128 · 64 · 2) B of matrices, and 5 norms of 64 in f32; of modules of 16 · 2³⁰ B the runtime
+    # leaves 10⁹ B to the system.
     assert found.weights == 2 * (61_440 + 2 * 8192) + 5 * 64 * 4
     assert found.context == 1e6
     assert found.total == found.weights + found.kv_cache + found.compute + found.context
-    assert (found.capacity, found.usable, found.fits, found.assumed_capacity) == (16e9, 15e9, True, False)
-    assert found.margin == 15e9 - found.total
+    assert (found.capacity, found.usable, found.fits, found.assumed_capacity) == (16 * GIB, 16 * GIB - 1e9, True, False)
+    assert found.margin == 16 * GIB - 1e9 - found.total
 
 
 def test_it_fits_exactly_or_not_at_all() -> None:
@@ -124,7 +126,7 @@ def test_it_fits_exactly_or_not_at_all() -> None:
 
 def test_several_devices_hold_more() -> None:
     two = bill_of(GPU, Workload(), device={"count": 2})
-    assert two.capacity == 2e9
+    assert two.capacity == 2 * GIB
     assert two.context == 2e6, "each card has a context of its own"
 
 
@@ -132,7 +134,7 @@ def test_a_machine_whose_owner_chooses_the_memory() -> None:
     unknown = bill_of(CPU, Workload(), device={"memory.capacity": None})
     assert (unknown.capacity, unknown.usable, unknown.margin, unknown.fits) == (None, None, None, True)
     most = bill_of(CPU, Workload(), device={"memory.capacity": None, "memory.limit": "64 GB", "cpu.sockets": 2})
-    assert (most.capacity, most.assumed_capacity) == (128e9, True), "each socket has its own slots"
+    assert (most.capacity, most.assumed_capacity) == (128 * GIB, True), "each socket has its own slots"
 
 
 def test_an_array_of_contexts_fits_element_by_element() -> None:
@@ -177,7 +179,7 @@ def carried_out(asked: dict[str, Any], way: WayOut) -> Prediction:
         {"hw": "rpi5-4gb", "model": "mistral-7b", "quant": "q4_0"},
         {"hw": "rpi5", "model": "llama-2-13b", "quant": "q8_0"},
         {"hw": "rtx-4090", "model": "llama-3.1-8b", "quant": "f16", "context": 131_072},
-        {"hw": "rtx-4090", "model": "llama-3.1-8b", "quant": "q8_0", "depth": 120_000},
+        {"hw": "rtx-4090", "model": "llama-3.1-8b", "quant": "q8_0", "depth": 131_000},
         {"hw": "rtx-4090", "model": "llama-2-7b", "quant": "q4_0", "context": 50_000, "runtime": "llama.cpp-2024-06"},
         {"hw": "rtx-4090", "model": "llama-2-7b", "quant": "q4_0", "context": 50_000, "runtime": "llama.cpp-2023-11"},
         {"hw": "m2-10gpu", "model": "mixtral-8x7b", "quant": "q4_k_m"},
@@ -217,3 +219,9 @@ def test_what_fits_needs_no_way_out_and_a_giant_has_none_on_a_small_board() -> N
     assert [way.kind for way in ways_out(giant)] == []
     with pytest.raises(SpecError, match=r"memory\.options"):
         roofline.predict("rpi5-400gb", "llama-3.1-405b", "q4_k_m")
+
+
+def test_published_truths_of_the_bill() -> None:
+    """70B q4_k_m at 32k does not fit two cards of 24 GB with an f16 cache, and does with q8_0."""
+    for kv, fits in (("f16", False), ("q8_0", True)):
+        assert roofline.predict("rtx-3090x2", "llama-3.3-70b", "q4_k_m", context=32768, kv=kv).memory.fits is fits

@@ -127,14 +127,19 @@ def _text(stream: IO[bytes]) -> str:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within it, a request to end (SIGTERM, SIGHUP) unwinds like Ctrl-C, so that nothing is left behind."""
+    """Within it, a request to end (SIGTERM, SIGHUP) unwinds like Ctrl-C, so that nothing is left behind.
+
+    A request that was lost on its way, in a destructor say, where Python drops exceptions, is heard at the end.
+    """
+    heard: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        heard.append(number)
+        raise _ending(number)
 
-    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    wanted = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
     try:
-        before = [(number, signal.signal(number, stop)) for number in wanted]
+        before = [(number, signal.signal(number, stop)) for number in wanted if _is_heard(number)]
     except ValueError:  # not the main thread: its owner handles signals
         before = []
     try:
@@ -142,3 +147,14 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before:
             signal.signal(number, handler)
+    if heard:
+        raise _ending(heard[0])
+
+
+def _is_heard(number: int) -> bool:
+    """Whether a signal is not to be ignored, as scripts have it for what they run in the background."""
+    return signal.getsignal(number) is not signal.SIG_IGN
+
+
+def _ending(number: int) -> BaseException:
+    return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)

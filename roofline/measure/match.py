@@ -144,7 +144,7 @@ def _memory_differences(identity: Identity, spec: Hardware) -> list[str]:
     if spec.memory.capacity is not None and identity.memory_bytes:
         sold = sorted(figure.value for figure in (spec.memory.capacity, *spec.memory.options))
         if not any(about(identity.memory_bytes, value) for value in sold):
-            sizes = " or ".join(f"{value / units.parse('1 GB', 'B'):g} GB" for value in sold)
+            sizes = " or ".join(f"{value / units.parse('1 GiB', 'B'):g} GB" for value in sold)
             lines.append(f"memory: expected {sizes}, found {_bytes(identity.memory_bytes)}{around}")
     rate, found = spec.memory.transfer_rate, identity.memory_transfer_rate
     if rate is not None and found and _rate(rate.value) != _rate(found):
