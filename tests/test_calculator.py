@@ -389,8 +389,10 @@ def test_a_faster_memory_is_never_slower(combination: tuple[tuple[str, str], str
 def test_more_sequences_share_the_weights(combination: tuple[tuple[str, str], str, str], batch: int, more: int) -> None:
     few, many = (point(combination, prompt=0, depth=100, batch=count).decode for count in (batch, batch + more))
     assert few and many
-    # An engine that reads experts for each token up to some width gets faster beyond it.
-    if point(combination).machine.engine.rereads_experts == 1:
+    # An engine that reads experts for each token up to some width gets faster beyond it, and so does one whose kernel
+    # for few columns was fitted to be less than half as fast a token as the one for many (a Pi 4 at two sequences).
+    engine = point(combination).machine.engine
+    if engine.rereads_experts == 1 and not batch <= engine.few_columns < batch + more:
         assert many.seconds >= few.seconds * (1 - 1e-9)
     assert many.weight_bytes >= few.weight_bytes * (1 - 1e-9)
     assert many.weight_bytes / many.step.tokens <= few.weight_bytes / few.step.tokens * (1 + 1e-9)
