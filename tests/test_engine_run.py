@@ -3,8 +3,10 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -244,6 +246,21 @@ def is_running(pid: int) -> bool:
     return state.rpartition(")")[2].split()[0] != "Z"
 
 
+@pytest.fixture
+def hearing() -> Iterator[None]:
+    """Signals as a program begins with them, whatever the tests were started by."""
+    usual: dict[int, Any] = {
+        signal.SIGINT: signal.default_int_handler,
+        signal.SIGTERM: signal.SIG_DFL,
+        signal.SIGHUP: signal.SIG_DFL,
+    }
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("hearing")
 def test_a_request_to_end_that_was_dropped_is_heard_at_the_end() -> None:
     with pytest.raises(KeyboardInterrupt), process.interruptible(), suppress(KeyboardInterrupt):
         signal.raise_signal(signal.SIGINT)

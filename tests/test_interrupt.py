@@ -30,13 +30,14 @@ def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=_hears_ctrl_c,
+        preexec_fn=_hears_requests_to_end,
     )
 
 
-def _hears_ctrl_c() -> None:
-    """What runs in the background of a script inherits a deaf ear for it."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def _hears_requests_to_end() -> None:
+    """What runs in the background of a script, or under nohup, inherits a deaf ear for them."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def wait_for(path: Path) -> str:

@@ -46,7 +46,7 @@ Hardware = Annotated[
     typer.Option(
         "--hw",
         metavar="ID",
-        help="Device: an id, a TOML file, a count (rtx-3090x2), a memory size (rpi5-4gb).",
+        help="Device: an id, a TOML file, a count (rtx-3090x2), a memory size (rpi5-4gb), a GPU and its host (a+b).",
         autocompletion=_complete_hardware,
     ),
 ]

@@ -41,7 +41,6 @@ class Request:
     sweep: Sweep = field(default_factory=Sweep)
     synthetic: bool = False
     keep: Path | None = None
-    folder: Path | None = None
     llama_bench: Path | None = None
     timeout_s: float = 1800.0
     force: bool = False
@@ -149,7 +148,7 @@ def _model_file(request: Request, progress: Progress | None) -> Iterator[tuple[P
     from roofline.engine.synthetic import synthetic
 
     entry, weights = api.load_weights(request.model, request.quant)
-    folder = request.keep or request.folder or scratch_directory(weights.file_bytes)
+    folder = request.keep or scratch_directory(weights.file_bytes)
     name = f"{entry.id}-{weights.quant}-synthetic.gguf"
     path = folder / name if request.keep else temporary(folder, name)
     with synthetic(entry.id, weights.quant, path, keep=request.keep is not None, progress=progress) as made:

@@ -16,8 +16,6 @@ from roofline.engine.programs import Program
 from roofline.files import write_text
 from roofline.spec import SpecError
 
-_BUFFER = re.compile(r"load_tensors:\s+(\S+) model buffer size\s*=\s*([\d.]+) MiB")
-
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
@@ -41,15 +39,11 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
-    """A finished run. repacked: whether weights could be rearranged in memory; remarks: what a reader should know.
-
-    buffers: where the weights lay ('CPU_Mapped', 'AMX', 'CUDA0') and how much [MiB].
-    """
+    """A finished run. repacked: whether weights could be rearranged in memory; remarks: what a reader should know."""
 
     reading: Reading
     arguments: tuple[str, ...]
     repacked: bool
-    buffers: dict[str, float]
     remarks: tuple[str, ...] = ()
 
 
@@ -78,8 +72,7 @@ def run_sweep(program: Program, model: Path, sweep: Sweep, given: Given, timeout
     if not reading.observations and not reading.skipped:
         found = clean(done.out, 80) or "nothing"
         raise SpecError(f"{program.name}: expected JSON with measured speeds, found {found!r}")
-    buffers = {name: float(size) for name, size in _BUFFER.findall(done.err)}
-    return EngineRun(reading, done.arguments, repacked, buffers, tuple(remarks))
+    return EngineRun(reading, done.arguments, repacked, tuple(remarks))
 
 
 def _keep_errors(done: Finished) -> Path:
@@ -117,7 +110,7 @@ def bench_arguments(program: Program, model: Path, sweep: Sweep) -> list[str]:
     words += _common(program, sweep, _flash_words(program, sweep.flash_attn))
     if sweep.cache:
         words += ["-ctk", ",".join(sweep.cache), "-ctv", ",".join(sweep.cache)]
-    return [*words, "-v"] if program.has("-v") else words  # -v says which kernels' buffers hold the weights
+    return [*words, "-v"] if program.has("-v") else words  # -v: a failure says why
 
 
 def batched_arguments(program: Program, model: Path, sweep: Sweep) -> list[str]:
