@@ -30,9 +30,10 @@ def test_a_llama_server_is_measured_compared_and_recorded(run: Run) -> None:
     assert outcome.code == 0, outcome.err
     answer = json.loads(outcome.out)
     assert answer["command"] == ["server", server.url]
-    assert [(row["phase"], row["prompt"], row["gen"], row["batch"]) for row in answer["rows"]] == [
-        ("prefill", 64, None, 1), ("decode", None, 96, 1),
-    ]  # fmt: skip
+    prefill, decode = answer["rows"]
+    assert (prefill["phase"], prefill["gen"], prefill["batch"]) == ("prefill", None, 1)
+    assert (decode["phase"], decode["prompt"], decode["gen"], decode["batch"]) == ("decode", None, 96, 1)
+    assert abs(prefill["prompt"] - 64) <= 1  # the last word may be two tokens
     for row, served in zip(answer["rows"], answer["served"], strict=True):
         assert row["measured_tok_s"] == pytest.approx(served["tok_s"])
         assert row["low_tok_s"] < row["predicted_tok_s"] < row["high_tok_s"]
