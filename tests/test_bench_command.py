@@ -92,7 +92,7 @@ def test_a_processor_with_amx_and_a_build_without_is_predicted_without(run: Run,
 )
 def test_a_program_that_fails_is_one_line_and_leaves_nothing(run: Run, home: Path, body: str, message: str) -> None:
     program(home, body)
-    outcome = run(*bench(run, home, "--timeout", "1"))
+    outcome = run(*bench(run, home, "--timeout", "1" if "sleep" in body else "60"))
     assert outcome.code == 1
     assert message in outcome.err
     assert outcome.err.count("\n") == 1

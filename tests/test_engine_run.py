@@ -177,8 +177,8 @@ def test_a_program_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
         "sys.stderr.write('loading\\n'); sys.stderr.flush()\n"
         "time.sleep(600)"
     )
-    with pytest.raises(SpecError, match=r"expected an end within 2 s, found it still running.*last words: loading"):
-        bench(tmp_path, body, timeout_s=2)
+    with pytest.raises(SpecError, match=r"expected an end within 10 s, found it still running.*last words: loading"):
+        bench(tmp_path, body, timeout_s=10)
     wait_until_gone(int(mark.read_text(encoding="ascii")))
 
 

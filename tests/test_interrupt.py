@@ -105,7 +105,7 @@ def test_nothing_stays_of_a_model_that_was_being_written(folder: Path) -> None:
 @pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
 def test_nothing_stays_of_a_measurement_that_was_interrupted(folder: Path, request_to_end: signal.Signals) -> None:
     running = start(folder, "measure")
-    time.sleep(3)  # well before the end of a full run
+    time.sleep(10)  # long after the start, well before the end of a full run
     assert running.poll() is None
     running.send_signal(request_to_end)
     _, err = running.communicate(timeout=SECONDS)
