@@ -82,11 +82,16 @@ def _placed_bill(model: Model, weights: Weights, placement: Placement, workload:
     Both sides get the compute buffer of their part: on the device that of a whole graph, on the host the same where
     it has layers.
     """
-    on_device = device_weight_bytes(model, weights, placement)
+    device = _device_bill(model, weights, placement, workload)
     left = placement.first(model.layers)
-    host = _part_of_bill(model, placement, placement.host, workload, weights.file_bytes - on_device, left > 0)
-    device = _part_of_bill(model, placement, placement.device, workload, on_device, placement.gpu_layers > 0)
+    host = _part_of_bill(model, placement, placement.host, workload, weights.file_bytes - device.weights, left > 0)
     return replace(device, host=host)
+
+
+def _device_bill(model: Model, weights: Weights, placement: Placement, workload: Workload) -> MemoryBill:
+    """The device's part alone."""
+    stored = device_weight_bytes(model, weights, placement)
+    return _part_of_bill(model, placement, placement.device, workload, stored, placement.gpu_layers > 0)
 
 
 def _part_of_bill(
@@ -127,11 +132,14 @@ def most_layers(model: Model, weights: Weights, placement: Placement, workload: 
 
     0 where not even the output head does. Whether the rest fits the host is for the host's bill to say.
     """
-    for layers in range(model.layers + 1, 0, -1):
-        whole = _placed_bill(model, weights, replace(placement, gpu_layers=layers), workload)
-        if np.all(replace(whole, host=None).fits):
-            return layers
-    return 0
+    low, high = 0, model.layers + 1
+    while low < high:  # each layer adds to the device's bill, so a half decides for all below or above it
+        middle = (low + high + 1) // 2
+        if np.all(_device_bill(model, weights, replace(placement, gpu_layers=middle), workload).fits):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def capacities(machine: Machine) -> tuple[float | None, float | None, bool]:

@@ -80,7 +80,9 @@ def benchmark(request: Request, progress: Progress | None = None) -> Benchmark:
         engine_run = llama_bench.run_sweep(program, path, request.sweep, given, request.timeout_s)
     if request.hw is None:
         engine_run = replace(engine_run, reading=cards.on_own_cards(engine_run.reading))
-    isa_off = "" if engine_run.repacked and programs.has_amx_kernels(program) else _amx_of(hardware)
+    isa_off = _amx_of(hardware)
+    if isa_off and engine_run.repacked and programs.has_amx_kernels(program):  # which reads the whole program
+        isa_off = ""
     note = "synthetic weights" if request.synthetic else ""
     engine_run = llama_bench.marked(engine_run, isa_off, note)
     rows, path_kept = keep(engine_run.reading.observations, request.recorded)
