@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline import catalog
-from roofline.calculator import Prediction
 from roofline.calculator import predict as calculate
 from roofline.local import localised
 from roofline.machine import Machine, make_machine
 from roofline.memory import most_layers
 from roofline.model import Model
 from roofline.placement import Placement
+from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.units import short
 from roofline.weights import Weights, from_file, weigh

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from roofline.calculator import Phase, Prediction, predict, run
+from roofline.calculator import predict, run
 from roofline.machine import Machine, make_machine
+from roofline.prediction import Phase, Prediction
 from roofline.runtime import Constant, Kernel
 from roofline.spec import Figure, Source, SpecError
 from roofline.units import format_number, format_quantity
@@ -16,7 +17,7 @@ from roofline.workload import Step, Workload
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One operator of a phase, all layers together; see calculator.OperatorCost for the units.
+    """One operator of a phase, all layers together; see prediction.OperatorCost for the units.
 
     device: 'host' for what a placement leaves in the host's memory, else ''.
     """

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from itertools import product
+from typing import Any
 
 from roofline import api, catalog
-from roofline.calculator import Prediction
 from roofline.machine import Machine, make_machine
 from roofline.placement import EXPERTS, experts_on_host
+from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.units import UnitError, count, short
 
@@ -19,55 +20,28 @@ MAX_POINTS = 10_000
 def points(
     hw: str,
     model: str,
-    quant: str | None,
-    runtime: str,
-    backend: str | None,
-    prompt: str,
-    gen: str,
-    depth: str,
-    batch: str,
-    kv: str,
-    ctx: str | None,
-    ubatch: int | None,
-    threads: int | None,
-    flash_attention: bool | None,
-    overrides: Sequence[str],
-    gpu_layers: int | None = None,
-    on_host: Sequence[str] = (),
-    op_offload: bool = True,
+    quant: str | None = None,
+    *,
+    prompt: str = "512",
+    gen: str = "128",
+    depth: str = "0",
+    batch: str = "1",
+    ctx: str | None = None,
+    figures: Sequence[str] = (),
+    **settings: Any,
 ) -> list[Prediction]:
-    """One prediction for every combination of the listed prompts, generations, depths and batches."""
+    """One prediction for every combination of the listed prompts, generations, depths and batches.
+
+    figures: 'memory.bandwidth=102.4GB/s', see api.predict's `set`. settings: the other arguments of api.predict.
+    """
     axes = [numbers("prompt", prompt), numbers("gen", gen), numbers("depth", depth), numbers("batch", batch)]
     grid = list(product(*axes))
     if len(grid) > MAX_POINTS:
         raise SpecError(
             f"--prompt, --gen, --depth, --batch: expected at most {MAX_POINTS} combinations, found {len(grid)}"
         )
-    figures = _assignments(overrides)
-    context = _one_number("ctx", ctx) if ctx else None
-    return [
-        api.predict(
-            hw,
-            model,
-            quant,
-            runtime=runtime,
-            backend=backend,
-            prompt=p,
-            gen=g,
-            depth=d,
-            batch=b,
-            kv=kv,
-            context=context,
-            ubatch=ubatch,
-            threads=threads,
-            flash_attention=flash_attention,
-            gpu_layers=gpu_layers,
-            overrides=on_host,
-            op_offload=op_offload,
-            set=figures,
-        )
-        for p, g, d, b in grid
-    ]
+    settings |= {"set": assignments(figures), "context": one_number("ctx", ctx) if ctx else None}
+    return [api.predict(hw, model, quant, prompt=p, gen=g, depth=d, batch=b, **settings) for p, g, d, b in grid]
 
 
 def tensor_overrides(all_experts: bool, expert_layers: int | None, overrides: Sequence[str]) -> list[str]:
@@ -85,9 +59,9 @@ def tensor_overrides(all_experts: bool, expert_layers: int | None, overrides: Se
     return found
 
 
-def single_point(*arguments: object) -> Prediction:
-    """The one prediction that the arguments of `points` make; SpecError when they make several, or none that fits."""
-    results = points(*arguments)  # type: ignore[arg-type]
+def single_point(hw: str, model: str, quant: str | None = None, **words: Any) -> Prediction:
+    """The one prediction that the arguments of `points` make; SpecError when they make several."""
+    results = points(hw, model, quant, **words)
     if len(results) != 1:
         raise SpecError(
             f"--prompt, --gen, --depth, --batch: expected one value each, found {len(results)} combinations"
@@ -103,14 +77,15 @@ def numbers(option: str, text: str) -> list[int]:
         raise SpecError(f"--{option}: {error}") from None
 
 
-def _one_number(option: str, text: str) -> int:
+def one_number(option: str, text: str) -> int:
+    """'4k' → 4096; SpecError for a list."""
     found = numbers(option, text)
     if len(found) != 1:
         raise SpecError(f"--{option}: expected one number, found {text!r}")
     return found[0]
 
 
-def _assignments(overrides: Sequence[str]) -> dict[str, str]:
+def assignments(overrides: Sequence[str]) -> dict[str, str]:
     """['memory.bandwidth=102.4GB/s'] → {'memory.bandwidth': '102.4GB/s'}."""
     figures = {}
     for text in overrides:

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from roofline.calculator import Phase, Prediction
 from roofline.machine import Machine
 from roofline.memory import MemoryBill
+from roofline.prediction import Phase, Prediction
 from roofline.units import format_number, format_quantity
 
 

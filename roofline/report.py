@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from roofline.calculator import Phase, Prediction
+from roofline.prediction import Phase, Prediction
 from roofline.reasons import band_reasons, band_words, memory_words, remarks, why
 from roofline.units import format_number, format_quantity
 

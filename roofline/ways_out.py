@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofline.calculator import Prediction
 from roofline.machine import Machine, make_machine
 from roofline.memory import bill, uses_flash_attention
+from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.units import format_quantity
 from roofline.weights import weigh

@@ -8,9 +8,9 @@ import pytest
 import roofline
 from roofline import api, catalog
 from roofline.band import ASSUMED_FIGURE, OPEN_MEMORY, UNSEEN, band, widened
-from roofline.calculator import Prediction
 from roofline.cli import main
 from roofline.machine import LINEAGES
+from roofline.prediction import Prediction
 from roofline.runtime import Constant
 from tests.small import CPU, GPU, machine
 

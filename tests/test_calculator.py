@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 import roofline
 from roofline import api, catalog
-from roofline.calculator import OperatorCost, Phase, Prediction, predict
+from roofline.calculator import predict
+from roofline.prediction import OperatorCost, Phase, Prediction
 from roofline.spec import SpecError
 from roofline.weights import weigh
 from roofline.workload import Workload

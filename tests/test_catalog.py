@@ -10,7 +10,7 @@ import pytest
 
 import roofline
 from roofline import api, catalog
-from roofline.calculator import Prediction
+from roofline.prediction import Prediction
 from roofline.report import record
 from roofline.spec import SpecError
 from tests.small import ROOT, fresh_catalog

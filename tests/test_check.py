@@ -16,7 +16,6 @@ from typer.testing import CliRunner
 
 from roofline import calculator
 from roofline.bench import Given, Observation, read_observations, shipped
-from roofline.calculator import Phase
 from roofline.check.checking import Checked, check, check_file
 from roofline.check.groups import errors, groups
 from roofline.check.report import ROW_KEYS, check_report, record, report
@@ -24,6 +23,7 @@ from roofline.check.siblings import MOST_PAIRED, contradicts, mark_suspects
 from roofline.check.terms import TERMS, Times, change_needed
 from roofline.check.verdicts import VERDICTS, Expectation, Row, expectation, half_a_digit, judge
 from roofline.cli.app import app
+from roofline.prediction import Phase
 from roofline.report import COLUMNS
 from roofline.weights import weigh
 from roofline.workload import Workload

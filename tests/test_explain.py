@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import roofline
 from roofline import report
-from roofline.calculator import Prediction
 from roofline.explain import compute_bound_batch, figures_used, operator_table, what_if
+from roofline.prediction import Prediction
 from roofline.reasons import why
 from tests.small import GPU, ROOT, machine, model
 

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
     {"machine", "readers", "local"},
     {"placement"},
     {"band", "memory", "catalog"},
+    {"prediction"},
     {"calculator"},
     {"api", "explain", "ways_out", "reasons", "sweep"},
     {"points"},

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import roofline
 from roofline import catalog
-from roofline.calculator import Prediction
 from roofline.memory import bill, compute_buffer_bytes, kv_cache_bytes, padded_context
 from roofline.points import larger_devices
+from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.ways_out import QUANTS, WayOut, ways_out
 from roofline.weights import weigh

@@ -8,10 +8,10 @@ import pytest
 from roofline import api, catalog
 from roofline.bench import Observation
 from roofline.bench.expected import expect
-from roofline.calculator import Prediction
 from roofline.calibrate.cases import collect
 from roofline.placement import Placement, experts_on_host
 from roofline.points import tensor_overrides
+from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from tests.running import Run, runner
 

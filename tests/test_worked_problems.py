@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 import roofline
-from roofline.calculator import Prediction, run
+from roofline.calculator import run
 from roofline.catalog import load_model
 from roofline.explain import compute_bound_batch
 from roofline.memory import kv_cache_bytes
+from roofline.prediction import Prediction
 
 KIB, MIB = 2**10, 2**20
 SHAPES = {  # layers, hidden, MLP width (Touvron 2023, arXiv 2302.13971, table 2; transformers' LLaMA configuration)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from roofline import api
 from roofline.bench.observation import Observation
 from roofline.bench.runtimes import runtime_for
-from roofline.calculator import Phase, Prediction
 from roofline.placement import experts_on_host
+from roofline.prediction import Phase, Prediction
 from roofline.spec import SpecError
 
 #: llama-bench's defaults, for tables that do not state the lengths.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline import fitted
-from roofline.calculator import OperatorCost, Phase, pipeline_share
+from roofline.calculator import pipeline_share
 from roofline.ceilings import issue_rate, overlap
 from roofline.machine import (
     Machine,
@@ -24,6 +24,7 @@ from roofline.machine import (
     socket_limit,
     thread_share,
 )
+from roofline.prediction import OperatorCost, Phase
 from roofline.runtime import Constant, Use
 
 Floats = NDArray[np.float64]

@@ -16,7 +16,7 @@ import numpy as np
 
 from roofline.bench import Observation
 from roofline.bench.expected import expect
-from roofline.calculator import Phase, Prediction
+from roofline.prediction import Phase, Prediction
 from roofline.spec import SpecError
 
 FILE = Path(__file__).with_name("features.csv")

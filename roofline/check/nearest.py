@@ -18,9 +18,9 @@ from typing import Literal
 
 from roofline.bench import Observation, runtime_for, shipped
 from roofline.bench.expected import expect
-from roofline.calculator import Prediction
 from roofline.catalog import normalise
 from roofline.check.features import Features, features, shipped_features
+from roofline.prediction import Prediction
 from roofline.quantization import layout
 from roofline.spec import SpecError
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.calculator import Phase
 from roofline.ceilings import memory_share, overlap
+from roofline.prediction import Phase
 from roofline.units import format_number
 
 Term = Literal["bandwidth", "compute path", "launch cost", "KV"]

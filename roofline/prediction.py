@@ -1,0 +1,211 @@
+"""A prediction: the cost of every operator, both phases made of them, and what the whole needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roofline.band import Band
+from roofline.ceilings import memory_share, overlap
+from roofline.machine import Machine
+from roofline.memory import MemoryBill, bill
+from roofline.model import Model
+from roofline.placement import Placement
+from roofline.runtime import Use
+from roofline.weights import Weights
+from roofline.workload import Real, Step, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorCost:
+    """One operator of one group of layers over a whole step, all layers together. Bytes [B], times [s].
+
+    computed_flops, streamed_bytes: what the kernel really does, parts of it more than once or for nothing [FLOP], [B].
+    columns: tokens that meet one matrix, or one cache, in a pass [1]. nodes: kernels launched, or barriers passed [1].
+    use: what its kernel was wanted for; None for small operators, and where an array mixes few and many columns.
+    device: 'host' for what a placement leaves there, '' for the machine itself. link_seconds: on the way between them.
+    """
+
+    operator: str
+    group: str
+    kind: str
+    type: str
+    layers: float
+    flops: Real
+    weight_bytes: Real
+    kv_bytes: Real
+    activation_bytes: Real
+    compute_seconds: Real
+    memory_seconds: Real
+    sharpness: Real
+    overhead_seconds: Real
+    light_seconds: Real
+    columns: Real
+    nodes: Real
+    computed_flops: Real
+    streamed_bytes: Real
+    use: Use | None = None
+    device: str = ""
+    link_seconds: Real = 0.0
+
+    @property
+    def bytes(self) -> Real:
+        """All bytes moved [B]."""
+        return self.weight_bytes + self.kv_bytes + self.activation_bytes
+
+    @property
+    def intensity(self) -> Real:
+        """Arithmetic intensity [FLOP/B]."""
+        return self.flops / self.bytes
+
+    @property
+    def roof_seconds(self) -> Real:
+        """Time under the two roofs, without overhead [s]."""
+        return overlap(self.compute_seconds, self.memory_seconds, self.sharpness)
+
+    @property
+    def seconds(self) -> Real:
+        """Time with overhead and link [s]."""
+        return self.roof_seconds + self.overhead_seconds + self.link_seconds
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase, prefill or decode. Speeds count tokens of all sequences [1/s]; low to high is the 80 % band."""
+
+    step: Step
+    operators: tuple[OperatorCost, ...]
+    seconds: Real
+    light_seconds: Real
+    bandwidth: float
+    band: Band
+
+    @cached_property
+    def tok_s(self) -> Real:
+        """Expected speed [1/s]."""
+        return self.step.tokens / self.seconds
+
+    @cached_property
+    def ceiling_tok_s(self) -> Real:
+        """Speed of light [1/s]: every peak reached, all overlapped, nothing else to do."""
+        return self.step.tokens / self.light_seconds
+
+    @property
+    def low_tok_s(self) -> Real:
+        """Lower end of the band [1/s]."""
+        return self.tok_s / self.band.factor
+
+    @property
+    def high_tok_s(self) -> Real:
+        """Upper end of the band [1/s], which light limits."""
+        return np.minimum(self.tok_s * self.band.factor, np.maximum(self.ceiling_tok_s, self.tok_s))
+
+    @cached_property
+    def flops(self) -> Real:
+        """Operations of the whole phase [FLOP]."""
+        return total(cost.flops for cost in self.operators)
+
+    @cached_property
+    def bytes(self) -> Real:
+        """Bytes moved in the whole phase [B]."""
+        return total(cost.bytes for cost in self.operators)
+
+    @property
+    def weight_bytes(self) -> Real:
+        """Weight bytes read in the whole phase [B]."""
+        return total(cost.weight_bytes for cost in self.operators)
+
+    @property
+    def kv_bytes(self) -> Real:
+        """KV-cache and state bytes moved in the whole phase [B]."""
+        return total(cost.kv_bytes for cost in self.operators)
+
+    @property
+    def intensity(self) -> Real:
+        """Arithmetic intensity [FLOP/B]."""
+        return self.flops / self.bytes
+
+    @cached_property
+    def ridge_point(self) -> Real:
+        """Intensity at which the phase would turn compute-bound at the speed of light [FLOP/B]."""
+        arithmetic = total(cost.light_seconds for cost in self.operators)
+        return self.flops / arithmetic / self.bandwidth
+
+    @cached_property
+    def shares(self) -> dict[str, Real]:
+        """Seconds due to compute, memory and overhead, and to the link where there is one [s]."""
+        memory = total(
+            cost.roof_seconds * memory_share(cost.compute_seconds, cost.memory_seconds, cost.sharpness)
+            for cost in self.operators
+        )
+        overhead = total(cost.overhead_seconds for cost in self.operators)
+        roofs = total(cost.roof_seconds for cost in self.operators)
+        link = {"link": total(cost.link_seconds for cost in self.operators)} if self.is_placed else {}
+        return {"compute": roofs - memory, "memory": memory, "overhead": overhead, **link}
+
+    @cached_property
+    def is_placed(self) -> bool:
+        """Whether parts of it ran on the host."""
+        return any(cost.device for cost in self.operators)
+
+    @cached_property
+    def device_seconds(self) -> dict[str, Real]:
+        """Seconds on the device (''), on the host, and on the link between them [s]."""
+        found: dict[str, Real] = {}
+        for cost in self.operators:
+            found[cost.device] = found.get(cost.device, 0.0) + cost.roof_seconds + cost.overhead_seconds
+        return {**found, "link": total(cost.link_seconds for cost in self.operators)}
+
+    @cached_property
+    def bound(self) -> str | NDArray[np.str_]:
+        """What most of the time goes to: compute, memory, overhead, or the link."""
+        names = tuple(self.shares)
+        parts = np.broadcast_arrays(*self.shares.values())
+        winner = np.argmax(np.stack(parts), axis=0)
+        return names[int(winner)] if np.ndim(winner) == 0 else np.array(names)[winner]
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is expected of a model on a machine; a phase of which no tokens were asked for is None."""
+
+    model: Model
+    weights: Weights
+    machine: Machine
+    workload: Workload
+    prefill: Phase | None
+    decode: Phase | None
+    placement: Placement | None = None
+    names: dict[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def memory(self) -> MemoryBill:
+        """What has to be held."""
+        return bill(self.model, self.weights, self.machine, self.workload, self.placement)
+
+    @property
+    def ttft_s(self) -> Real | None:
+        """Time to first token: the prompt of all sequences [s]."""
+        return self.prefill.seconds if self.prefill else None
+
+    @property
+    def tpot_s(self) -> Real | None:
+        """Time per output token of one sequence [s]."""
+        return self.decode.seconds / self.workload.gen if self.decode else None
+
+    @property
+    def total_s(self) -> Real:
+        """Prompt and generation [s]."""
+        return (self.prefill.seconds if self.prefill else 0.0) + (self.decode.seconds if self.decode else 0.0)
+
+
+def total(values: Iterable[Real]) -> Real:
+    """Sum of scalars and arrays of different shapes."""
+    found: Real = 0.0
+    for value in values:
+        found = found + value
+    return found
