@@ -139,8 +139,12 @@ class Model(Spec):
         yield self.head.demand(one_a_pass)
         yield elementwise(step, 4 * self.hidden, 2, "output_norm", self.hidden)
 
-    def tensors(self) -> list[Tensor]:
+    def tensors(self) -> Sequence[Tensor]:
         """Every stored tensor, under its GGUF role; small vectors of a layer are gathered by role."""
+        return self._tensors
+
+    @cached_property
+    def _tensors(self) -> tuple[Tensor, ...]:
         tensors = [Tensor("token_embd.weight", "token_embd", None, (self.hidden, self.vocab))]
         matrices = {
             kind: [(one.role, one.shape) for one in self.blocks[kind].matrices(self.hidden)] for kind in self.blocks
@@ -157,7 +161,7 @@ class Model(Spec):
             tensors.append(Tensor("output.weight", "output", None, (self.hidden, self.vocab)))
         if self.output_bias:
             tensors.append(Tensor("output.bias", "output_bias", None, (self.vocab,)))
-        return tensors
+        return tuple(tensors)
 
     @cached_property
     def parameter_count(self) -> int:

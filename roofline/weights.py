@@ -5,6 +5,8 @@ Types come from the recipe of a quantisation, or from the tensor table of a file
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
@@ -98,25 +100,22 @@ def from_file(
 
 def from_types(model: Model, quant: str, typed: Iterable[tuple[Tensor, str]]) -> Weights:
     """The stored form of a model whose tensors have the given types."""
-    kinds = {index: group.name for group in model.groups for index in group.indices}
+    kinds: dict[int | None, str] = {index: group.name for group in model.groups for index in group.indices}
+    # Layers are alike: few forms of tensor, each many times.
+    forms = Counter((kinds.get(tensor.layer, ""), tensor.role, type_name, tensor.shape) for tensor, type_name in typed)
     counts: dict[tuple[str, str], dict[tuple[str, float], int]] = {}
     bytes_by_type: dict[str, float] = {}
     elements_by_type: dict[str, int] = {}
     host_bytes = 0.0
-    sizes: dict[tuple[str, tuple[int, ...]], float] = {}  # layers are alike
-    for tensor, type_name in typed:
-        like = (type_name, tensor.shape)
-        if like not in sizes:
-            sizes[like] = tensor_bytes(type_name, tensor.shape)
-        size = sizes[like]
-        bytes_by_type[type_name] = bytes_by_type.get(type_name, 0.0) + size
-        elements_by_type[type_name] = elements_by_type.get(type_name, 0) + tensor.elements
-        if tensor.role == "token_embd" and not model.tied_embeddings:
-            host_bytes += size
-        key = (kinds[tensor.layer] if tensor.layer in kinds and tensor.layer is not None else "", tensor.role)
-        shares = counts.setdefault(key, {})
-        form = (type_name, size / tensor.elements)
-        shares[form] = shares.get(form, 0) + 1
+    for (kind, role, type_name, shape), number in forms.items():
+        size, elements = tensor_bytes(type_name, shape), math.prod(shape)
+        bytes_by_type[type_name] = bytes_by_type.get(type_name, 0.0) + number * size
+        elements_by_type[type_name] = elements_by_type.get(type_name, 0) + number * elements
+        if role == "token_embd" and not model.tied_embeddings:
+            host_bytes += number * size
+        shares = counts.setdefault((kind, role), {})
+        form = (type_name, size / elements)
+        shares[form] = shares.get(form, 0) + number
     return Weights(
         quant,
         {key: tuple(Share(name, n, each) for (name, each), n in forms.items()) for key, forms in counts.items()},

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -391,22 +391,32 @@ def assign_types(
     with_imatrix: None for what is usual for the recipe.
     """
     recipe = get(quant_id)
-    positions = _positions(recipe, tensors, facts)
-    return tuple(
-        recipe.type_of(tensor, facts, position, with_imatrix)
-        for tensor, position in zip(tensors, positions, strict=True)
-    )
+    ruled = {rule.part for rule in recipe.rules}
+    positions = _positions(recipe, tensors, facts, ruled)
+    anywhere = Position(0, facts.layers)
+    known: dict[tuple[object, ...], str] = {}  # layers are alike, but for the place that the rules of a part look at
+    types = []
+    for place, tensor in enumerate(tensors):
+        position = positions.get(place, anywhere)
+        like = (tensor.role, tensor.shape, position, tensor.name.endswith("weight"))
+        if like not in known:
+            known[like] = recipe.type_of(tensor, facts, position, with_imatrix)
+        types.append(known[like])
+    return tuple(types)
 
 
-def _positions(recipe: Recipe, tensors: Sequence[Tensor], facts: ShapeFacts) -> list[Position]:
-    """The place of each tensor among those of its part."""
+def _positions(
+    recipe: Recipe, tensors: Sequence[Tensor], facts: ShapeFacts, ruled: Collection[str]
+) -> dict[int, Position]:
+    """The place of each tensor among those of its part, for the parts that have rules."""
     attention = sum(
         tensor.role in ("attn_v", "attn_qkv", "attn_kv_b") and tensor.name.endswith("weight") for tensor in tensors
     )
     by_layer = facts.experts > 1 and not recipe.counts_tensors
     seen: Counter[str] = Counter()
-    positions = [Position(0, facts.layers)] * len(tensors)
-    for place in sorted(range(len(tensors)), key=lambda place: _file_order(tensors[place])):
+    positions = {}
+    places = [place for place in range(len(tensors)) if "any" in ruled or part_of(tensors[place]) in ruled]
+    for place in sorted(places, key=lambda place: _file_order(tensors[place])):
         tensor = tensors[place]
         if stays_f32(tensor):
             continue
