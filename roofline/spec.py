@@ -152,9 +152,17 @@ class Power(Figure):
 
 
 class Price(Figure):
-    """A price [USD]."""
+    """A price [USD]. date: when it held, as YYYY, YYYY-MM or YYYY-MM-DD: the launch, or the source's date."""
 
     unit = "USD"
+    least, most = 0.01, 1e9
+    date: str = ""
+
+    @model_validator(mode="after")
+    def _dated(self) -> Self:
+        if self.date and not re.fullmatch(r"(19|20)\d\d(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?", self.date):
+            raise ValueError(f"date: expected YYYY, YYYY-MM or YYYY-MM-DD, found {units.short(self.date)}")
+        return self
 
 
 class Number(Figure):

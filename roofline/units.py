@@ -37,6 +37,18 @@ _SPELLINGS = {
 # A comma separates thousands, three digits at a time: "17,1" is refused, since it might mean 17.1.
 _NUMBER = r"(?:\d{1,3}(?:,\d{3})+|\d[\d_]*)(?:\.\d*)?|\.\d+"
 _QUANTITY = re.compile(rf"^\s*([+-]?(?:{_NUMBER})(?:[eE][+-]?\d+)?)\s*([^\s\d,]\S*|)\s*$")
+#: Plain numbers that formulas elsewhere need. A year is a Julian one, 365.25 days.
+MILLION = SI_PREFIXES["M"]
+HOUR = 3600.0  # [s]
+KWH = SI_PREFIXES["k"] * HOUR  # [J]
+_DURATIONS = {
+    "s": 1.0,
+    "h": HOUR,
+    "d": 24 * HOUR,
+    "w": 7 * 24 * HOUR,
+    "mo": 365.25 / 12 * 24 * HOUR,
+    "y": 365.25 * 24 * HOUR,
+}
 LONGEST = 100  # characters of a quantity; numbers of thousands of digits are no figures
 
 
@@ -113,6 +125,14 @@ def count(text: str | int) -> int:
         raise UnitError(f"expected a whole number such as 4096 or 4k, found {short(text)}")
     power = {"": 0, "k": 10, "m": 20}[match[2].lower()]
     return int(match[1].replace("_", "").replace(",", "")) << power
+
+
+def duration(text: str) -> float:
+    """Seconds of a span of use: ``"3y"``, ``"18mo"``, ``"2w"``, ``"90 d"``, ``"8h"``; a year has 365.25 days."""
+    match = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{0,9})?)\s*(s|h|d|w|mo|y)\s*", text) if len(text) <= LONGEST else None
+    if match is None:
+        raise UnitError(f"expected a duration such as 3y, 18mo, 90d or 8h, found {short(text)}")
+    return float(match[1]) * _DURATIONS[match[2]]
 
 
 def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = False) -> str:

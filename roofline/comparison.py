@@ -1,0 +1,291 @@
+"""Machines side by side: speeds with their bands, energy and money, for the same model and workload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any, Literal
+
+from roofline import api, catalog
+from roofline.economy import (
+    PowerMeaning,
+    Terms,
+    cost_per_second,
+    joules_per_token,
+    per_million,
+    power_meaning,
+    power_of,
+    price_covers,
+    price_of,
+    tokens_per_kwh,
+)
+from roofline.hardware import Hardware
+from roofline.points import MAX_POINTS, matching, single_point
+from roofline.prediction import Phase, Prediction
+from roofline.quantization import ids
+from roofline.spec import SpecError
+from roofline.units import UnitError, format_number, parse, short
+
+MOST_NAMED = 4  # machines that a sentence lists
+Order = Literal["decode", "prefill", "price", "cost", "energy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Economy:
+    """What a phase costs on a machine; None where a figure that it needs is unknown.
+
+    j_per_token [J], tokens_per_kwh [1/kWh], usd_per_million: of tokens [USD], tok_s_per_usd [1/s/USD]. low and high of
+    each follow the band of the speed.
+    """
+
+    j_per_token: float | None = None
+    low_j_per_token: float | None = None
+    high_j_per_token: float | None = None
+    tokens_per_kwh: float | None = None
+    usd_per_million: float | None = None
+    low_usd_per_million: float | None = None
+    high_usd_per_million: float | None = None
+    tok_s_per_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One machine with one model and quantisation. reason: why there are no speeds; '' where there are.
+
+    power_w: what all devices may draw [W], as power_meaning says. price: of all of them [USD], held at price_date;
+    price_basis as in the hardware file, 'override' where it was given. left_out: what price and power do not cover.
+    """
+
+    hardware: str
+    model: str
+    quant: str
+    prediction: Prediction | None = None
+    reason: str = ""
+    power_w: float | None = None
+    power_meaning: PowerMeaning | None = None
+    price: float | None = None
+    price_date: str = ""
+    price_basis: str = ""
+    left_out: str = ""
+    prefill: Economy = field(default_factory=Economy)
+    decode: Economy = field(default_factory=Economy)
+
+
+def compare(
+    hardware: str,
+    models: str,
+    quants: str | None,
+    terms: Terms,
+    prices: Sequence[str] = (),
+    order: Order = "decode",
+    **words: Any,
+) -> list[Line]:
+    """A line for every machine, model and quantisation that the lists name, the best by `order` first.
+
+    hardware, models, quants: lists with commas, whose parts may be patterns ('rtx-40*'). prices: '[ID=]USD', see
+    price_list. words: the other arguments of points.single_point. What cannot be predicted is a line with its reason.
+
+    Raises SpecError for a pattern that nothing matches, and where all lines fail for one reason.
+    """
+    machines = expand("hw", hardware, api.list_hardware())
+    which = expand("model", models, api.list_models())
+    stored = [None] if quants is None else expand("quant", quants, list(ids()))
+    combinations = list(product(machines, which, stored))
+    if len(combinations) > MAX_POINTS:
+        raise SpecError(f"--hw, --model, --quant: expected at most {MAX_POINTS} lines, found {len(combinations)}")
+    given = price_list(prices)
+    lines = [_line(hw, model, quant, terms, given, words) for hw, model, quant in combinations]
+    failures = {line.reason for line in lines if line.prediction is None}
+    if len(failures) == 1 and all(line.prediction is None for line in lines):
+        raise SpecError(failures.pop())
+    return sorted(lines, key=lambda line: _rank(line, order))
+
+
+def expand(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """'rpi5,rtx-40*' → names, each once, patterns replaced by what they match; SpecError where that is nothing."""
+    names: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        if not part:
+            raise SpecError(f"--{option}: expected names between the commas, found {short(text)}")
+        found = matching(known, part) if set(part) & set("*?[") else [part]
+        if not found:
+            raise SpecError(f"--{option}: expected a pattern that a name matches, found {short(part)}")
+        names += found
+    return list(dict.fromkeys(names))
+
+
+def price_list(prices: Sequence[str]) -> dict[str, float]:
+    """['900', 'rtx-3090x2=1500'] → USD by the normalised id of a line, '' for all others; of all that stands in it."""
+    found = {}
+    for text in prices:
+        name, _, price = text.rpartition("=")
+        try:
+            value = parse(price, "USD")
+        except UnitError as error:
+            raise SpecError(f"--price: {error}") from None
+        if not 0 < value <= api.MOST:
+            raise SpecError(f"--price: expected a price in USD, above 0, found {short(price)}")
+        found[catalog.normalise(name)] = value
+    return found
+
+
+def _line(
+    hw: str, model: str, quant: str | None, terms: Terms, prices: Mapping[str, float], words: Mapping[str, Any]
+) -> Line:
+    """What is expected of one machine with one model and quantisation."""
+    try:
+        prediction = single_point(hw, model, quant, **words)
+    except SpecError as error:
+        return Line(hw, model, quant or "", reason=str(error))
+    names = prediction.names
+    parts = _parts(prediction)
+    drawn, costs = [power_of(part) for part in parts], [price_of(part) for part in parts]
+    power = None if None in drawn else sum(figure.value for figure in drawn if figure)
+    price = None if None in costs else sum(figure.value for figure in costs if figure)
+    dates = [getattr(figure, "date", "") for figure in costs if figure]
+    basis = "assumed" if any(figure and figure.basis == "assumed" for figure in costs) else "stated"
+    own = prices.get(catalog.normalise(names["hardware"]), prices.get(catalog.normalise(hw), prices.get("")))
+    if own is not None:
+        price, dates, basis = own, [], "override"
+    left_out = "" if own is not None else _left_out(parts)
+    runs = prediction.runs
+    return Line(
+        names["hardware"],
+        names["model"],
+        prediction.weights.quant,
+        prediction,
+        "" if runs else "does not fit",
+        power,
+        _weakest([power_meaning(part) for part in parts]) if power is not None else None,
+        price,
+        min(filter(None, dates), default="") if price is not None else "",
+        basis if price is not None else "",
+        left_out,
+        economy(prediction.prefill, power, price, terms) if runs else Economy(),
+        economy(prediction.decode, power, price, terms) if runs else Economy(),
+    )
+
+
+def _parts(prediction: Prediction) -> list[Hardware]:
+    """What is bought: the device, or several, and the host where it is a part of its own."""
+    hardware, placement = prediction.machine.hardware, prediction.placement
+    if placement is None:
+        return [hardware]
+    found = [one.hardware for one in placement.devices]
+    host = placement.host.hardware if placement.host else hardware
+    return found if host.name == hardware.name else [*found, host]
+
+
+def _left_out(parts: Sequence[Hardware]) -> str:
+    """What price and power do not cover: see economy.price_covers."""
+    without = list(dict.fromkeys(filter(None, map(price_covers, parts))))
+    return "card and processor alone, without board and memory" if len(without) > 1 else "".join(without)
+
+
+def _weakest(meanings: Sequence[PowerMeaning | None]) -> PowerMeaning | None:
+    """What a sum of powers says: no more than its vaguest part."""
+    vague: tuple[PowerMeaning, ...] = ("assumed", "tdp", "limit", "override", "measured")
+    return next((meaning for meaning in vague if meaning in meanings), None)
+
+
+def economy(phase: Phase | None, power_w: float | None, price: float | None, terms: Terms) -> Economy:
+    """Energy and money of a phase of one point; power_w [W], price [USD]."""
+    if phase is None:
+        return Economy()
+    speed, low, high = float(phase.tok_s), float(phase.low_tok_s), float(phase.high_tok_s)
+    energy: dict[str, float] = {}
+    if power_w is not None:
+        energy = {
+            "j_per_token": float(joules_per_token(power_w, speed)),
+            "low_j_per_token": float(joules_per_token(power_w, high)),
+            "high_j_per_token": float(joules_per_token(power_w, low)),
+            "tokens_per_kwh": float(tokens_per_kwh(power_w, speed)),
+        }
+    # A part of the cost is not the cost: without a figure that the terms ask for there is none.
+    known = terms.per_hour is not None or (price is not None and (terms.kwh is None or power_w is not None))
+    costs: dict[str, float] = {}
+    if known:
+        second = cost_per_second(
+            price=price,
+            power_w=power_w,
+            kwh=terms.kwh,
+            lifetime_s=terms.lifetime_s,
+            utilisation=terms.utilisation,
+            per_hour=terms.per_hour,
+        )
+        at = {"usd_per_million": speed, "low_usd_per_million": high, "high_usd_per_million": low}
+        costs = {name: float(per_million(second, tok_s)) for name, tok_s in at.items() if second is not None}
+    return Economy(**energy, **costs, tok_s_per_usd=None if price is None else speed / price)
+
+
+def _rank(line: Line, order: Order) -> tuple[bool, float]:
+    """Where a line stands: what has no such figure comes last, the rest best first."""
+    prediction = line.prediction if not line.reason else None
+    phase = prediction and (prediction.prefill if order == "prefill" else prediction.decode)
+    figure = {
+        "decode": -float(phase.tok_s) if phase else None,
+        "prefill": -float(phase.tok_s) if phase else None,
+        "price": line.price,
+        "cost": line.decode.usd_per_million,
+        "energy": line.decode.j_per_token,
+    }[order]
+    return figure is None, 0.0 if figure is None else figure
+
+
+# -- in words ---------------------------------------------------------------------------------------------------------
+
+
+def verdicts(lines: Sequence[Line], rented: bool = False) -> list[str]:
+    """Which machine is fastest and which cheapest per token, and which ones the prediction does not tell from it.
+
+    One model after the other, since a small one is always faster. rented: a rent covers all of a machine.
+    """
+    ready = [line for line in lines if not line.reason]
+    if not ready:
+        return ["None of them runs it."]
+    models = list(dict.fromkeys(line.model for line in ready))
+    found = []
+    for model in models:
+        of_model = [line for line in ready if line.model == model]
+        found += [f"{model}: {text}" if len(models) > 1 else text for text in _verdicts(of_model, rented)]
+    return found
+
+
+def _verdicts(lines: Sequence[Line], rented: bool) -> list[str]:
+    """The sentences on one model."""
+    several = len({line.quant for line in lines}) > 1
+    speeds, costs = [], []
+    for line in lines:
+        label = f"{line.hardware} {line.quant}" if several else line.hardware
+        alone = f" ({line.left_out.partition(',')[0]})" if line.left_out and not rented else ""
+        decode, paid = line.prediction.decode if line.prediction else None, line.decode
+        if decode is not None:
+            # Slowness, so that less is better here as with costs.
+            speeds.append((label, -float(decode.high_tok_s), -float(decode.tok_s), -float(decode.low_tok_s)))
+        if paid.usd_per_million and paid.low_usd_per_million and paid.high_usd_per_million:
+            costs.append((label + alone, paid.low_usd_per_million, paid.usd_per_million, paid.high_usd_per_million))
+    found = []
+    if len(speeds) > 1:
+        best, value, rest = _best(speeds)
+        found.append(f"Fastest in decode: {best}, {format_number(-value)} tok/s; {rest}.")
+    if len(costs) > 1:
+        best, value, rest = _best(costs)
+        unknown = f" ({len(lines) - len(costs)} of unknown cost left out)" if len(costs) < len(lines) else ""
+        found.append(f"Cheapest per token: {best}, {format_number(value)} USD per million; {rest}{unknown}.")
+    return found
+
+
+def _best(ranges: Sequence[tuple[str, float, float, float]]) -> tuple[str, float, str]:
+    """(label, value, what the bands say of the others) of the least value among (label, low, value, high)."""
+    label, _, value, high = min(ranges, key=lambda one: one[2])
+    near = [other for other, low, _, _ in ranges if other != label and low <= high]
+    if not near:
+        return label, value, "no other band reaches its own"
+    return label, value, f"the bands overlap, so that the prediction does not tell it from {listed(near)}"
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a sentence, the first few of many."""
+    shown, more = ", ".join(names[:MOST_NAMED]), len(names) - MOST_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
