@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roofline.ceilings import Ceilings, issue_rate
 from roofline.hardware import Hardware
+from roofline.numa import check_mode, one_node
 from roofline.quantization import layout
-from roofline.runtime import Constant, Engine, Factor, Kernel, Runtime, Unit, Use, matches
+from roofline.runtime import Constant, Engine, Factor, Kernel, Runtime, Unit, Use, Uses, matches
 from roofline.spec import SpecError
 from roofline.workload import Real
 
@@ -34,14 +35,48 @@ PATHS = {
 }
 
 
+class Pace(NamedTuple):
+    """What a kernel reaches on a machine: rate [FLOP/s], share of the sustained bandwidth, tokens of half the rate, and
+    how sharply arithmetic and memory overlap; arrays for kernels side by side.
+    """
+
+    rate: Real
+    stream: Real
+    half: Real
+    sharpness: Real
+
+
+def _only(values: Sequence[Real]) -> Real:
+    """Figures by type as an array; one number where all are equal, which is faster and the same."""
+    return values[0] if all(value == values[0] for value in values) else np.array(values)
+
+
+def _at(values: Real, places: NDArray[np.intp]) -> Real:
+    return values[places] if isinstance(values, np.ndarray) else values
+
+
+def _either(mask: NDArray[np.bool_], one: Real, other: Real) -> Real:
+    """`one` where the mask is true, else `other`; one number where both are it."""
+    if isinstance(one, float) and isinstance(other, float) and one == other:
+        return one
+    return np.where(mask, one, other)
+
+
 @dataclass(frozen=True)
 class Machine:
-    """hardware under one backend of a runtime, with a number of CPU threads."""
+    """hardware under one backend of a runtime, with a number of CPU threads.
+
+    split: how several devices share a model, by 'layer' or by 'tensor'. link: what joins them, 'nvlink' or 'pcie', the
+    fastest where it is ''. numa: how a processor with several memories is used, see numa.MODES; '' is interleaved.
+    """
 
     hardware: Hardware
     runtime: Runtime
     backend: str
     threads: int
+    split: str = "layer"
+    link: str = ""
+    numa: str = ""
 
     @cached_property
     def engine(self) -> Engine:
@@ -141,9 +176,12 @@ class Machine:
 
     @cached_property
     def joined_sockets(self) -> int:
-        """Sockets whose shares add up with a loss [1]; what was measured on all of them together is one."""
+        """Sockets whose shares add up with a loss [1]; what was measured on all of them together is one.
+
+        Where the weights are mirrored each reads its own copy, and nothing is lost.
+        """
         cpu = self.hardware.cpu if self.backend == "cpu" else None
-        return cpu.sockets if cpu and self.read_by_threads is None else 1
+        return cpu.sockets if cpu and self.read_by_threads is None and self.numa != "mirror" else 1
 
     @cached_property
     def sustained_bandwidth(self) -> float:
@@ -196,6 +234,12 @@ class Machine:
                 f"found {', '.join(self.peaks) or 'none'}"
             )
         return Ceilings(max(peaks), self.theoretical_bandwidth)
+
+    def light_rate(self, use: Use | Uses) -> Real:
+        """The best peak that could serve a use [FLOP/s]; an array along the first axis for uses side by side."""
+        if isinstance(use, Uses):
+            return _at(_only([self.ceiling(name).peak for name in use.types]), use.places)
+        return self.ceiling(use.type).peak
 
     def kernel(self, use: Use) -> Kernel:
         """The first kernel that serves this use on this unit."""
@@ -269,8 +313,31 @@ class Machine:
     def _streams(self) -> dict[Use, float]:
         return {}
 
+    def pace(self, use: Use | Uses) -> Pace:
+        """What the kernel for a use reaches; arrays along the first axis for uses side by side."""
+        if isinstance(use, Uses):
+            key = (use.common, use.types)
+            if key not in self._paces_by_type:
+                found = (self.pace(use.common._replace(type=name)) for name in use.types)
+                self._paces_by_type[key] = tuple(_only(figures) for figures in zip(*found, strict=True))
+            return Pace(*(_at(figures, use.places) for figures in self._paces_by_type[key]))
+        if use not in self._paces:
+            kernel = self.kernel(use)
+            sharpness = kernel.sharpness or self.engine.sharpness
+            pace = Pace(self.rate(use), self.stream_share(use), kernel.half_columns.value, sharpness.value)
+            self._paces[use] = pace
+        return self._paces[use]
+
+    @cached_property
+    def _paces(self) -> dict[Use, Pace]:
+        return {}
+
+    @cached_property
+    def _paces_by_type(self) -> dict[tuple[Use, tuple[str, ...]], tuple[Real, ...]]:
+        return {}
+
     def times(
-        self, use: Use, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
+        self, use: Use | Uses, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
     ) -> tuple[Real, Real, Real]:
         """(compute seconds, memory seconds, sharpness of their overlap) of a product or an attention.
 
@@ -278,32 +345,23 @@ class Machine:
         that meet one matrix. width: tokens at once, which tells few from many, per element where it is an array.
         """
         few = self.is_few(width)
-        if not isinstance(few, np.ndarray):
-            exact = use if use.few == few else use._replace(few=few)
-            return (*self._use_times(exact, flops, streamed, activations, columns), self.sharpness(exact))
-        narrow, wide = use._replace(few=True), use._replace(few=False)
-        compute_narrow, memory_narrow = self._use_times(narrow, flops, streamed, activations, columns)
-        compute_wide, memory_wide = self._use_times(wide, flops, streamed, activations, columns)
-        compute, memory = np.where(few, compute_narrow, compute_wide), np.where(few, memory_narrow, memory_wide)
-        sharpness: Real = self.sharpness(narrow)
-        if sharpness != self.sharpness(wide):
-            sharpness = np.where(few, sharpness, self.sharpness(wide))
-        return compute, memory, sharpness
+        if isinstance(few, np.ndarray):
+            narrow, wide = self.pace(use.where(few=True)), self.pace(use.where(few=False))
+            pace = Pace(*(_either(few, one, other) for one, other in zip(narrow, wide, strict=True)))
+        else:
+            pace = self.pace(use.where(few=few))
+        compute = flops / pace.rate * saturation(columns, pace.half)
+        memory = streamed / (pace.stream * self.sustained_bandwidth) + self.activation_time(activations)
+        return compute, memory, pace.sharpness
 
     def is_few(self, width: Real) -> bool | NDArray[np.bool_]:
         """Whether so many tokens at once run in the kernels for few columns."""
         few = width <= self.engine.few_columns
         return few if isinstance(few, np.ndarray) else bool(few)
 
-    def _use_times(self, use: Use, flops: Real, streamed: Real, activations: Real, columns: Real) -> tuple[Real, Real]:
-        half = self.kernel(use).half_columns.value
-        compute = flops / self.rate(use) * (saturation(columns, half) if half else 1.0)
-        memory = streamed / (self.stream_share(use) * self.sustained_bandwidth) + self.activation_time(activations)
-        return compute, memory
-
     def sharpness(self, use: Use) -> float:
         """The kernel's own sharpness of overlap, else the backend's [1]."""
-        return (self.kernel(use).sharpness or self.engine.sharpness).value
+        return float(self.pace(use).sharpness)
 
     # -- overhead -----------------------------------------------------------------------------------------------------
 
@@ -377,14 +435,22 @@ def barrier_seconds(base: Real, per_thread: Real, threads: Real) -> Real:
     return cost
 
 
-def make_machine(hardware: Hardware, runtime: Runtime, backend: str | None, threads: int | None) -> Machine:
-    """The machine for a backend (the device's usual one by default) and threads (its fast cores by default)."""
+def make_machine(
+    hardware: Hardware, runtime: Runtime, backend: str | None, threads: int | None, numa: str | None = None
+) -> Machine:
+    """The machine for a backend (the device's usual one by default) and threads (its fast cores by default).
+
+    numa: how a processor with several memories is used; without, all together.
+    """
     chosen = backend or next((name for name in hardware.backends if name in runtime.backends), hardware.backends[0])
     if chosen not in hardware.backends:
         raise SpecError(
             f"--backend: expected one that {hardware.name} has ({', '.join(hardware.backends)}), found {chosen!r}"
         )
     runtime.engine(chosen)
+    if numa:
+        check_mode(numa, hardware, chosen)
+        hardware = one_node(hardware) if numa == "one" else hardware
     cpu = hardware.cpu
     if threads is not None and threads < 1:
         raise SpecError(f"--threads: expected at least 1, found {threads}")
@@ -393,4 +459,4 @@ def make_machine(hardware: Hardware, runtime: Runtime, backend: str | None, thre
     limit = cpu.threads * cpu.sockets if cpu.threads else cpu.cores
     if threads is not None and threads > limit:
         raise SpecError(f"--threads: expected at most {limit}, the threads of {hardware.name}, found {threads}")
-    return Machine(hardware, runtime, chosen, threads or cpu.fast_cores)
+    return Machine(hardware, runtime, chosen, threads or cpu.fast_cores, numa=numa or "")

@@ -10,6 +10,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NamedTuple, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from roofline.spec import PositiveInt, Source, Spec, SpecError, Words
@@ -44,6 +46,25 @@ class Use(NamedTuple):
     attention: bool = False
     routed: bool = False
     fused: bool = False
+
+    def where(self, *, few: bool) -> Use:
+        """The same use with few tokens at once, or with many."""
+        return self if self.few == few else self._replace(few=few)
+
+
+class Uses(NamedTuple):
+    """Uses that differ by type alone, of operators side by side: types[places] along the first axis.
+
+    places: an array with one entry for each operator, of as many axes as the operators' figures have.
+    """
+
+    common: Use
+    types: tuple[str, ...]
+    places: NDArray[np.intp]
+
+    def where(self, *, few: bool) -> Uses:
+        """The same uses with few tokens at once, or with many."""
+        return self._replace(common=self.common.where(few=few))
 
 
 class Kernel(Spec):
@@ -175,6 +196,39 @@ class Barrier(Spec):
     per_thread: Constant
 
 
+class Reduction(Spec):
+    """What devices pay to add up their parts of a vector: start + steps · hop, and the bytes on the link.
+
+    start: once each time [s]. nvlink_hop, pcie_hop: of each step of the ring [s]. pcie_crossings: times that a byte
+    crosses PCIe between two devices, 2 where it passes through the host's memory. half_from: elements from which they
+    are sent in 2 bytes instead of 4, with 2, 3 … devices. one_shot: whether small vectors are sent to all at once.
+    """
+
+    start: Constant
+    nvlink_hop: Constant
+    pcie_hop: Constant
+    pcie_crossings: Constant
+    half_from: tuple[PositiveInt, ...] = ()
+    one_shot: bool = False
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if not self.pcie_crossings.value >= 1:
+            raise ValueError(f"pcie_crossings: expected at least 1, found {self.pcie_crossings.value:g}")
+        return self
+
+
+class Repack(Spec):
+    """Weight types that a CPU with an instruction set keeps a second time, in the order its kernels read.
+
+    experts: whether those of routed experts, too.
+    """
+
+    types: Words
+    experts: bool = True
+    source: str = ""
+
+
 class LocalSpread(Spec):
     """Factors of one device that was measured by the user, as in Spread."""
 
@@ -205,9 +259,12 @@ class Engine(Spec):
     which half of the arithmetic rate is lost to waiting. link_share: of the link's bandwidth, for weights of the host
     that the device fetches. crossing: each time that activations change sides [s]. context: memory the backend takes
     for itself [B]. usable: share of the memory that it may allocate; reserve: bytes left to the system. pipeline:
-    whether the layers of several devices work at the same time on different parts of a prompt. rereads_experts: up to
-    so many tokens at once, each token reads its own experts' weights, shared or not. shared_cache: whether every
-    sequence of a batch attends over the cache of all, masked.
+    whether the layers of several devices work at the same time on different parts of a prompt. tensor_split: whether
+    every matrix can be divided among several devices, which pay `reduction` to join their results. nvlink_share: of the
+    NVLink bandwidth, for reductions. rereads_experts: up to so many tokens at once, each token reads its own experts'
+    weights, shared or not. shared_cache: whether every sequence of a batch attends over the cache of all, masked.
+    maps_weights: whether it computes on the mapped file, instead of copying the weights into buffers of its own.
+    repack: which weights it copies into another order all the same, by a word of the CPU's instruction set.
     """
 
     memory: dict[str, Constant]
@@ -233,14 +290,23 @@ class Engine(Spec):
     usable: Constant = Constant(value=1.0, basis="derived", note="all of the device's memory")
     reserve: Constant = Constant(value=0.0, basis="derived", note="nothing else lives in the device's memory")
     pipeline: bool = False
+    tensor_split: bool = False
+    reduction: Reduction | None = None
+    nvlink_share: Constant = Constant(value=0.8, basis="derived", note="480 of an A100's 600 GB/s, both directions")
     rereads_experts: PositiveInt = 1
     shared_cache: bool = False
+    maps_weights: bool = False
+    repack: dict[str, Repack] = Field(default_factory=dict)
     spread: Spread
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         if not self.memory:
             raise ValueError("memory: expected a share of the bandwidth for a class of memory, found none")
+        if self.tensor_split and self.reduction is None:
+            raise ValueError("reduction: expected what joining the parts of a tensor split costs, found none")
+        if not 0 < self.nvlink_share.value <= 1:
+            raise ValueError(f"nvlink_share: expected above 0 and at most 1, found {self.nvlink_share.value:g}")
         for name, share in self.memory.items():
             if not 0 < share.value <= 1:
                 raise ValueError(f"memory.{name}: expected a share, above 0 and at most 1, found {share.value:g}")

@@ -228,7 +228,7 @@ def test_the_report_names_both_sides(run: Run) -> None:
     [
         ("rtx-4080", ["-ngl", "10"], "expected the machine around rtx-4080, as in rtx-4080+ryzen-7950x"),
         ("ryzen-7950x+rtx-4080", [], "expected a device with a GPU before the +"),
-        ("rtx-4080+rtx-4090", [], "expected one that NVIDIA GeForce RTX 4090 has (cuda, vulkan), found 'cpu'"),
+        ("rtx-4080+rtx-4090", ["-ngl", "10"], "expected the machine around rtx-4080, as in rtx-4080+ryzen-7950x"),
         ("rtx-4080+", [], "joined by one +"),
         ("rtx-4080+ryzen-7950x+rpi5", [], "joined by one +"),
         ("rtx-4080+nonsense", [], "found 'nonsense'"),
