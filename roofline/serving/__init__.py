@@ -1,0 +1,1 @@
+"""Many users at once: throughput and the knee, a newcomer's prompt beside running users, embeddings."""
