@@ -19,17 +19,23 @@ LAYERS: list[set[str]] = [
     {"demand"},
     {"blocks", "ceilings", "quantization"},
     {"model", "hardware"},
-    {"runtime", "weights", "fitted"},
-    {"machine", "readers", "local"},
-    {"placement"},
+    {"runtime", "weights", "fitted", "economy", "numa"},
+    {"machine", "readers", "local", "stack"},
+    {"placement", "splitting"},
+    {"parts"},
+    {"buffers"},
     {"band", "memory", "catalog"},
+    {"disk", "inverse", "lineup"},
     {"prediction"},
+    {"tensor_parallel"},
     {"calculator"},
-    {"api", "explain", "ways_out", "reasons", "sweep"},
+    {"upgrades"},
+    {"api", "explain", "ways_out", "reasons"},
     {"points"},
-    {"report", "plot"},
-    {"listing", "inspection"},
+    {"report", "plot", "comparison", "serving", "speculation", "threads", "itemised", "sizing"},
+    {"listing", "inspection", "comparison_report", "serving_report", "fit_report"},
     {"__init__"},
+    {"sweep"},
     {"bench"},
     {"measure"},
     {"check"},
@@ -41,7 +47,7 @@ LAYERS: list[set[str]] = [
 RANK = {module: rank for rank, modules in enumerate(LAYERS) for module in modules}
 
 # Loaded only inside the function that needs them, so that `predict` and `--help` start fast.
-LAZY = {"plotly", "psutil", "cpuinfo", "gguf", "pandas", "httpx", "filelock", "torch", "pynvml", "threadpoolctl"}
+LAZY = {"plotly", "psutil", "cpuinfo", "gguf", "pandas", "httpx", "filelock", "torch", "pynvml", "threadpoolctl", "pyarrow", "distributed", "dask"}
 ALLOWED_AT_START = {"numpy", "pydantic", "pydantic_core", "typer", "click", "rich", "annotated_types"}
 DRAWS_ONLY = ("cli", "report", "plot")
 FILES = sorted(PACKAGE.rglob("*.py"))
