@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from roofline import catalog
 from roofline.calculator import predict as calculate
+from roofline.disk import disk_rate
+from roofline.inverse import most_layers
+from roofline.lineup import Lineup, line_up, proportions, singly
 from roofline.local import localised
 from roofline.machine import Machine, make_machine
-from roofline.memory import most_layers
 from roofline.model import Model
 from roofline.placement import Placement
 from roofline.prediction import Prediction
@@ -52,6 +54,12 @@ def predict(
     gpu_layers: int | None = None,
     overrides: Sequence[str] = (),
     op_offload: bool = True,
+    repack: bool = True,
+    split: str | None = None,
+    tensor_split: str | None = None,
+    link: str | None = None,
+    numa: str | None = None,
+    disk: str | float | None = None,
     set: Mapping[str, str] | None = None,  # noqa: A002 - the word of the command line
 ) -> Prediction:
     """Expected speed, bounds and memory of `model` in `quant` on `hw`.
@@ -59,15 +67,23 @@ def predict(
     hw, model, quant, runtime: ids or files, spelt as on the command line. prompt, gen, depth [tokens] and batch
     [sequences] may be numpy arrays that broadcast against each other; every result then is an array of their common
     shape, and one call makes a million points. kv: type of the cache, 'q8_0' or 'q8_0,q4_0' for K and V apart.
-    set: figures of the hardware file to replace, as in {"memory.bandwidth": "102.4 GB/s"}. hw may be a pair of a device
-    and its host, 'rtx-3090+ryzen-7950x'; gpu_layers: layers on the device as llama.cpp's -ngl counts them, as many as
-    fit without; overrides: patterns of tensors that stay on the host; op_offload: see placement.Placement.
+    set: figures of the (first) hardware file to replace, as in {"memory.bandwidth": "102.4 GB/s"}. hw may join a device
+    and its host, 'rtx-3090+ryzen-7950x', and several devices, see lineup; gpu_layers: layers on devices as llama.cpp's
+    -ngl counts them, as many as fit without; overrides: patterns of tensors that stay on the host; op_offload: see
+    placement.Placement. split: 'layer' (several devices hold the layers in turn) or 'tensor' (each a part of every
+    matrix), see splitting; tensor_split: the layers of each device by those of the others, '3,1', by memory without;
+    link: 'nvlink' or 'pcie' between them, the faster without. numa: 'one', 'interleave' or 'mirror', see numa; of the
+    host where one is named. repack: whether a CPU keeps weights a second time in the order that its kernels read.
+    disk: rate of the disk, '3GB/s', from which weights are read that memory cannot hold, see disk.py.
 
     Raises roofline.spec.SpecError, one line, for anything unknown or unsupported.
     """
     weights_entry, weights = load_weights(model, quant)
-    device, host = pair(hw)
-    machine, hardware_entry = load_machine(device, runtime, backend, threads, set)
+    lineup = line_up(hw)
+    device, host = lineup.devices[0], lineup.host
+    of_device = None if host else numa
+    backend = backend or (_common_backend(lineup.devices, runtime) if len(lineup.devices) > 1 else None)
+    machine, hardware_entry = load_machine(device, runtime, backend, threads, set, of_device, split, link)
     workload = Workload(
         prompt=_numbers("prompt", prompt, 0),
         gen=_numbers("gen", gen, 0),
@@ -77,24 +93,32 @@ def predict(
         context=None if context is None else _whole("ctx", context),
         ubatch=None if ubatch is None else _whole("ubatch", ubatch),
         flash_attention=flash_attention,
+        repack=repack,
     )
-    _check_shapes(workload)
+    check_shapes(workload)
     placement = None
-    if host is not None or gpu_layers is not None or overrides:
-        placement = _place(machine, hardware_entry.id, host, runtime, threads, weights_entry.spec, gpu_layers)
+    several = len(lineup.devices) > 1 or tensor_split is not None
+    if several or host is not None or gpu_layers is not None or overrides:
+        placement = _place(
+            machine, lineup, hardware_entry.id, runtime, threads, weights_entry.spec, gpu_layers, numa, bool(overrides)
+        )
         placement = replace(placement, overrides=tuple(overrides), op_offload=op_offload)
-        if gpu_layers is None:
+        if several:
+            placement = _line_up(placement, lineup, runtime, tensor_split)
+            machine = placement.device
+        if gpu_layers is None and placement.host is not None:
             fitting = most_layers(weights_entry.spec, weights, placement, workload)
             placement = replace(placement, gpu_layers=fitting)
     names = {
-        "hardware": hardware_entry.id + (f"+{catalog.load_hardware(host).id}" if host else ""),
+        "hardware": lineup.id,
         "hardware_file": catalog.shown(hardware_entry.path),
         "model": weights_entry.id,
         "model_file": catalog.shown(weights_entry.path),
         "runtime": catalog.load_runtime(runtime).id,
         "runtime_file": catalog.shown(catalog.load_runtime(runtime).path),
     }
-    return replace(calculate(weights_entry.spec, weights, machine, workload, placement), names=names)
+    rate = None if disk is None else disk_rate(disk)
+    return replace(calculate(weights_entry.spec, weights, machine, workload, placement, rate), names=names)
 
 
 def pair(hw: str) -> tuple[str, str | None]:
@@ -107,23 +131,58 @@ def pair(hw: str) -> tuple[str, str | None]:
 
 def _place(
     machine: Machine,
+    lineup: Lineup,
     device: str,
-    host: str | None,
     runtime: str,
     threads: int | None,
     model: Model,
     gpu_layers: int | None,
+    numa: str | None,
+    needs_host: bool,
 ) -> Placement:
-    """A device with its host: the one named, else the device's own processor."""
+    """A device with its host: the one named, else the device's own processor; none where all is on several devices."""
+    host = lineup.host
     if machine.backend == "cpu":
         raise SpecError(f"--hw: expected a device with a GPU before the +, or for layers to place, found {device}")
+    most = model.layers + 1
     if host is None and machine.hardware.cpu is None:
+        if gpu_layers is None and not needs_host:
+            return Placement(machine, None, most)
         raise SpecError(f"--hw: expected the machine around {device}, as in {device}+ryzen-7950x, found none")
     if gpu_layers is not None and gpu_layers < 0:
         raise SpecError(f"--gpu-layers: expected 0 or more, found {gpu_layers}")
-    around, _ = load_machine(host or device, runtime, "cpu", threads, None)
-    most = model.layers + 1
+    around, _ = load_machine(host or device, runtime, "cpu", threads, None, numa)
     return Placement(machine, around, most if gpu_layers is None else min(gpu_layers, most))
+
+
+def _common_backend(devices: Sequence[str], runtime: str) -> str:
+    """The first device's usual backend that all of them have; SpecError where there is none."""
+    hardware = [catalog.load_hardware(name).spec for name in devices]
+    known = catalog.load_runtime(runtime).spec.backends
+    for name in hardware[0].backends:
+        if name in known and all(name in one.backends for one in hardware):
+            return name
+    if not hardware[0].is_accelerator:
+        raise SpecError(f"--hw: expected a device with a GPU before the +, found {devices[0]}")
+    found = "; ".join(f"{one.name} has {', '.join(one.backends)}" for one in hardware)
+    raise SpecError(f"--hw: expected devices with a backend in common, found none: {found}")
+
+
+def _line_up(placement: Placement, lineup: Lineup, runtime: str, tensor_split: str | None) -> Placement:
+    """The placement over all devices of a line-up, each on its own, with the layers in proportion."""
+    first = placement.device
+    if first.split == "tensor":
+        what = " and ".join(lineup.devices) if len(lineup.devices) > 1 else "--tensor-split, which divides layers"
+        raise SpecError(f"--split: expected devices alike for tensor, which divides evenly, found {what}")
+    machines = [first] + [load_machine(name, runtime, first.backend, None, None)[0] for name in lineup.devices[1:]]
+    single = [replace(machine, hardware=one) for machine in machines for one in singly(machine.hardware)]
+    shares = () if tensor_split is None else proportions(tensor_split)
+    if len(single) == 1:
+        one = single[0].hardware.name
+        raise SpecError(f"--tensor-split: expected several devices, as in rtx-3090x2, found one {one}")
+    if len(shares) not in (0, len(single)):
+        raise SpecError(f"--tensor-split: expected a share for each of {len(single)} devices, found {tensor_split}")
+    return replace(placement, device=single[0], others=tuple(single[1:]), proportions=shares)
 
 
 def _numbers(name: str, value: Numbers, least: float) -> Real:
@@ -146,7 +205,7 @@ def _whole(name: str, value: int) -> int:
     return value
 
 
-def _check_shapes(workload: Workload) -> None:
+def check_shapes(workload: Workload) -> None:
     """SpecError when arrays do not broadcast, or the context is too short for the tokens."""
     axes = (workload.prompt, workload.gen, workload.depth, workload.batch)
     try:
@@ -225,20 +284,36 @@ def quantisation_name(stored: GgufFile) -> str:
 
 
 def load_machine(
-    hw: str, runtime: str, backend: str | None, threads: int | None, overrides: Mapping[str, str] | None
+    hw: str,
+    runtime: str,
+    backend: str | None,
+    threads: int | None,
+    overrides: Mapping[str, str] | None,
+    numa: str | None = None,
+    split: str | None = None,
+    link: str | None = None,
 ) -> tuple[Machine, catalog.Entry]:  # type: ignore[type-arg]
-    """A device under a runtime's backend, with the figures of `overrides` replaced."""
+    """A device under a runtime's backend, with the figures of `overrides` replaced; split and so on as in Machine."""
     key = tuple((overrides or {}).items())
-    return _machine(hw, runtime, backend, threads, key), catalog.load_hardware(hw, key)
+    machine = _machine(hw, runtime, backend, threads, key, numa, split or "layer", link or "")
+    return machine, catalog.load_hardware(hw, key)
 
 
 @lru_cache(maxsize=512)
 def _machine(
-    hw: str, runtime: str, backend: str | None, threads: int | None, overrides: tuple[tuple[str, str], ...]
+    hw: str,
+    runtime: str,
+    backend: str | None,
+    threads: int | None,
+    overrides: tuple[tuple[str, str], ...],
+    numa: str | None,
+    split: str,
+    link: str,
 ) -> Machine:
     hardware = catalog.load_hardware(hw, overrides).spec
     engine = localised(catalog.load_runtime(runtime).spec, hardware.name, catalog.calibrations())
-    return make_machine(hardware, engine, backend, threads)
+    machine = make_machine(hardware, engine, backend, threads, numa)
+    return machine if split == "layer" and not link else replace(machine, split=split, link=link)
 
 
 def list_hardware() -> list[str]:

@@ -12,6 +12,7 @@ from roofline.runtime import Constant, matches
 ASSUMED_FIGURE = 0.2  # a figure of the memory or the arithmetic that no source confirms
 OPEN_MEMORY = 0.2  # the device is sold with several memories, and the default was taken
 UNSEEN = 0.3  # no device of this architecture or instruction set in the fit
+UNMEASURED = 0.3  # no measured speed of a model divided or mirrored so
 
 
 _RATES = ("memory.transfer_rate", "memory.bandwidth")
@@ -62,6 +63,11 @@ def _widening(machine: Machine) -> tuple[float, tuple[str, ...]]:
     if known and not any(matches((pattern,), machine.lineage) for pattern in known):
         widening += UNSEEN
         reasons.append(f"no measured device of its kind ({machine.lineage or 'unknown'}) is behind the constants")
+    way = "divided among devices by tensors" if machine.split == "tensor" else ""
+    way = "with mirrored weights" if machine.numa == "mirror" else way
+    if way:
+        widening += UNMEASURED
+        reasons.append(f"no measured speed of a model {way} is behind the constants")
     return widening, tuple(reasons)
 
 

@@ -75,9 +75,14 @@ def issue_rate(own: Real, peak: Real) -> Real:
 
 def memory_share(compute: Real, memory: Real, sharpness: Real) -> Real:
     """Share of `overlap`'s time that is due to memory [1]: mᵖ / (cᵖ + mᵖ), which is 0 or 1 for p = ∞."""
+    if not isinstance(sharpness, np.ndarray):
+        if sharpness == float("inf"):
+            return np.where(memory >= compute, 1.0, 0.0)
+        over, under = (memory, compute) if sharpness == 1.0 else (memory**sharpness, compute**sharpness)
+        together = over + under
+        share: Real = over / np.where(together > 0, together, 1.0)
+        return share
     hard = np.where(memory >= compute, 1.0, 0.0)
-    if not isinstance(sharpness, np.ndarray) and sharpness == float("inf"):
-        return hard
     finite = np.where(np.isinf(sharpness), 1.0, sharpness)
     total = compute**finite + memory**finite
     soft = memory**finite / np.where(total > 0, total, 1.0)

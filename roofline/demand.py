@@ -33,7 +33,7 @@ class Demand:
     kv_written: Real = 0.0
     state: Real = 0.0
     activations: Real = 0.0
-    nodes: float = 1.0
+    nodes: Real = 1.0
     columns: Real = 1.0
     routed: bool = False
 

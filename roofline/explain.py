@@ -1,18 +1,16 @@
-"""The working behind a prediction: the per-operator table, what would change it, every figure used."""
+"""The working behind a prediction: the per-operator table and every figure used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from roofline.calculator import predict, run
-from roofline.machine import Machine, make_machine
+from roofline.calculator import run
 from roofline.prediction import Phase, Prediction
 from roofline.runtime import Constant, Kernel
-from roofline.spec import Figure, Source, SpecError
+from roofline.spec import Source
 from roofline.units import format_number, format_quantity
-from roofline.weights import Weights, weigh
-from roofline.workload import Step, Workload
+from roofline.workload import Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,8 @@ def operator_table(phase: Phase, name: str) -> list[Line]:
     lines = []
     for cost in phase.operators:
         parts = {"compute": cost.compute_seconds, "memory": cost.memory_seconds, "overhead": cost.overhead_seconds}
-        parts |= {"link": cost.link_seconds} if phase.is_placed else {}
+        parts |= {"link": cost.link_seconds} if phase.has_link else {}
+        parts |= {"disk": cost.disk_seconds} if cost.kind == "disk" else {}
         lines.append(
             Line(
                 name,
@@ -78,86 +77,6 @@ def compute_bound_batch(prediction: Prediction) -> float:
     arithmetic = sum(float(cost.light_seconds) for cost in phase.operators if cost.kind == "matmul")
     traffic = float(phase.weight_bytes) / prediction.machine.theoretical_bandwidth
     return traffic / arithmetic
-
-
-@dataclass(frozen=True, slots=True)
-class WhatIf:
-    """A change and the speeds it would give [tok/s]; None where it does not fit."""
-
-    change: str
-    prefill_tok_s: float | None
-    decode_tok_s: float | None
-
-
-def what_if(prediction: Prediction) -> list[WhatIf]:
-    """Speeds after one change at a time: memory, channels, cores, quantisation, depth."""
-    machine, workload, model = prediction.machine, prediction.workload, prediction.model
-    if prediction.placement is not None:  # a change of one side says little of the pair
-        return []
-    changes: list[tuple[str, Weights, Machine, Workload]] = []
-    for factor in (1.5, 2.0):
-        faster = _scale_memory(machine, factor)
-        changes.append((f"memory {factor:g}× as fast", prediction.weights, faster, workload))
-    if machine.hardware.memory.channels:
-        channels = machine.hardware.memory.channels
-        changes.append(
-            (
-                f"{2 * channels} memory channels for {channels}",
-                prediction.weights,
-                _scale_memory(machine, 2.0),
-                workload,
-            )
-        )
-    if machine.backend == "cpu":
-        for threads in sorted({max(1, machine.threads // 2), machine.threads * 2} - {machine.threads}):
-            changed = _with_cores(machine, threads)
-            changes.append((f"{threads} cores for {machine.threads}", prediction.weights, changed, workload))
-    for quant in ("q8_0", "q4_k_m", "q2_k"):
-        if quant != prediction.weights.quant:
-            changes.append((f"{quant} for {prediction.weights.quant}", weigh(model, quant), machine, workload))
-    for depth in (8192.0, 32768.0):
-        changes.append(
-            (f"after {depth:.0f} tokens of context", prediction.weights, machine, replace(workload, depth=depth))
-        )
-    results = []
-    for label, weights, changed, asked in changes:
-        try:
-            result = predict(model, weights, changed, asked)
-        except SpecError:
-            continue  # a type this runtime cannot read is no way out
-        fits = bool(result.memory.fits)
-        results.append(WhatIf(label, _speed(result.prefill, fits), _speed(result.decode, fits)))
-    return results
-
-
-def _speed(phase: Phase | None, fits: bool) -> float | None:
-    return None if phase is None or not fits else float(phase.tok_s)
-
-
-def _scale_memory(machine: Machine, factor: float) -> Machine:
-    """The machine with every bandwidth of its memory multiplied."""
-    memory = machine.hardware.memory
-
-    def scaled(figure: Figure | None) -> Figure | None:
-        return None if figure is None else figure.model_copy(update={"value": figure.value * factor, "text": ""})
-
-    update = {
-        "transfer_rate": scaled(memory.transfer_rate),
-        "bandwidth": scaled(memory.bandwidth),
-        "sustained": {who: scaled(figure) for who, figure in memory.sustained.items()},
-    }
-    hardware = machine.hardware.model_copy(update={"memory": memory.model_copy(update=update)})
-    return Machine(hardware, machine.runtime, machine.backend, machine.threads)
-
-
-def _with_cores(machine: Machine, cores: int) -> Machine:
-    """The machine with another number of fast cores, one thread on each."""
-    cpu = machine.hardware.cpu
-    assert cpu is not None  # only called for CPU backends
-    fast = cpu.clusters[0].model_copy(update={"cores": -(-cores // cpu.sockets)})
-    changed = cpu.model_copy(update={"clusters": (fast,), "threads": None})
-    hardware = machine.hardware.model_copy(update={"cpu": changed})
-    return make_machine(hardware, machine.runtime, machine.backend, cores)
 
 
 @dataclass(frozen=True, slots=True)

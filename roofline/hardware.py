@@ -195,12 +195,17 @@ class Gpu(Spec):
 
 
 class Link(Spec):
-    """What joins a device to its host ('pcie') and to its like ('nvlink')."""
+    """What joins a device to its host ('pcie') and to its like ('nvlink').
+
+    nvlink: all links of one device, both directions together, as datasheets state it; Infinity Fabric between AMD's
+    devices counts as such. nvlink_devices: how many it joins at most, 2 for a bridge; any number where none is stated.
+    """
 
     pcie_generation: Literal[3, 4, 5] | None = None
     pcie_lanes: PositiveInt | None = None
     pcie_source: str = ""
     nvlink: Bandwidth | None = None
+    nvlink_devices: PositiveInt | None = None
 
     @property
     def pcie_bandwidth(self) -> float | None:
@@ -208,6 +213,11 @@ class Link(Spec):
         if self.pcie_generation is None or self.pcie_lanes is None:
             return None
         return PCIE_LANE[self.pcie_generation] * self.pcie_lanes
+
+    @property
+    def nvlink_bandwidth(self) -> float | None:
+        """One direction of all links of a device [B/s]: half of the stated sum; None where there is none."""
+        return self.nvlink.value / 2 if self.nvlink else None
 
 
 class Note(Spec):

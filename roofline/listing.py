@@ -165,7 +165,7 @@ def _hardware_rows(spec: Hardware) -> list[Row]:
                 "value": str(figure),
                 "basis": figure.basis,
                 "source": source.title if source else "",
-                "note": figure.note,
+                "note": ", ".join(filter(None, (getattr(figure, "date", ""), figure.note))),
             }
         )
     rows += [{"field": note.field or "note", "value": note.text, "source": note.source} for note in spec.notes]

@@ -121,11 +121,15 @@ def _applied(name: str, found: LocalFactor) -> Factor:
 def calibrations(folders: Sequence[Path]) -> dict[tuple[str, str], Local]:
     """The calibrations in folders by (name of the hardware, backend); an earlier folder's counts before a later's."""
     found: dict[tuple[str, str], Local] = {}
-    for folder in folders:
-        for path in sorted((folder / ROOM).glob("*.toml")):
-            local = _read(path, path.stat().st_mtime_ns)
-            found.setdefault((local.hardware, local.backend), local)
+    for path in files(folders):
+        local = _read(path, path.stat().st_mtime_ns)
+        found.setdefault((local.hardware, local.backend), local)
     return found
+
+
+def files(folders: Sequence[Path]) -> list[Path]:
+    """The files of calibrations in folders, the first folder's first."""
+    return [path for folder in folders for path in sorted((folder / ROOM).glob("*.toml"))]
 
 
 @lru_cache(maxsize=64)

@@ -106,7 +106,7 @@ class Model(Spec):
 
         The last steps of plain numbers are remembered: the same step runs on many devices and in many quantisations.
         """
-        if any(isinstance(value, np.ndarray) for value in (step.batch, step.new, step.past, step.limit)):
+        if any(isinstance(value, np.ndarray) for value in (step.batch, step.new, step.past, step.limit, step.outputs)):
             return self._demands(step)
         known = self._known_demands
         if step not in known:
@@ -130,13 +130,15 @@ class Model(Spec):
     def head_demands(self, step: Step) -> Iterator[Demand]:
         """Embedding lookup, last norm and output head.
 
-        llama.cpp projects only tokens whose logits are wanted: the last of a prompt, every generated one.
+        llama.cpp projects only tokens whose logits are wanted: the last of a prompt, every generated one
+        (Step.outputs).
         """
         yield Demand(
             "token_embd", "lookup", 0.0, weights=self.hidden * step.tokens, activations=self.hidden * step.tokens
         )
-        one_a_pass = Step(step.batch, step.new / step.chunk, step.past, step.batch)
-        yield self.head.demand(one_a_pass)
+        if isinstance(step.outputs, np.ndarray) or step.outputs > 0:
+            wanted = step.outputs * (step.new / step.chunk)
+            yield self.head.demand(Step(step.batch, wanted, step.past, step.batch * step.outputs))
         yield elementwise(step, 4 * self.hidden, 2, "output_norm", self.hidden)
 
     def tensors(self) -> Sequence[Tensor]:

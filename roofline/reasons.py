@@ -7,9 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from roofline.machine import Machine
-from roofline.memory import MemoryBill
+from roofline.memory import MemoryBill, repacked_bytes
+from roofline.numa import nodes
 from roofline.prediction import Phase, Prediction
+from roofline.splitting import interconnect, repeats_cache
 from roofline.units import format_number, format_quantity
+from roofline.upgrades import worth
+
+SMALL_GAIN = 0.01  # less is not worth a word
 
 
 def why(prediction: Prediction) -> str:
@@ -25,30 +30,88 @@ def why(prediction: Prediction) -> str:
     moved = float(phase.weight_bytes) / passes
     cache = float(phase.kv_bytes) / passes
     text = f"{each} reads {format_quantity(moved, 'B')} of weights"
+    if np.any(np.asarray(phase.disk_seconds) > 0):
+        text += f" ({_read_from_disk(prediction, phase)})"
     if cache > 0.01 * moved:
         text += f" and {format_quantity(cache, 'B')} of KV cache"
     achieved = float(phase.weight_bytes + phase.kv_bytes) / total
-    of = "" if phase.is_placed else f" of {format_quantity(machine.theoretical_bandwidth, 'B/s')}"
+    is_divided = machine.split == "tensor"
+    available = machine.theoretical_bandwidth * (machine.hardware.count if is_divided else 1)
+    of = "" if phase.is_placed else f" of {format_quantity(available, 'B/s')}"
     text += f"; {format_quantity(total / passes, 's')} for that is {format_quantity(achieved, 'B/s')}{of}"
     if phase.is_placed:
         text += f", {_sides(phase)}"
     if machine.hardware.count > 1:
-        text += f" ({machine.hardware.count} devices take turns)"
+        turns = f"work side by side, over {interconnect(machine).name}" if is_divided else "take turns"
+        text += f" ({machine.hardware.count} devices {turns})"
     parts = [f"{name} {100 * value / sum(seconds.values()):.0f} %" for name, value in seconds.items()]
     reason = {
         "memory": "memory-bound: faster memory or fewer bits per weight would help, more arithmetic would not",
         "compute": "compute-bound: more or faster cores would help, faster memory would not",
-        "link": "link-bound: a faster link or less on the host would help",
+        "link": f"link-bound: a faster link or {'fewer devices' if is_divided else 'less on the host'} would help",
+        "disk": "disk-bound: more memory or fewer bits per weight would help most, then a faster disk",
         "overhead": f"overhead-bound: {_overhead_words(machine)} cost more than arithmetic or memory",
     }[str(phase.bound)]
-    return f"{text}. The time goes to {', '.join(parts)}: {reason}."
+    return f"{text}. The time goes to {', '.join(parts)}: {reason}.{_money(prediction)}"
+
+
+def _money(prediction: Prediction) -> str:
+    """Which of several parts the next money is best spent on: ' A quarter more bandwidth of … gains 18 %, …'."""
+    gains = worth(prediction)
+    if not gains:
+        return ""
+    if max(gains.values()) < SMALL_GAIN:
+        return " A quarter more bandwidth of any part gains less than 1 %."
+    (first, most), *others = gains.items()
+    rest = "".join(f", of {name} {100 * gain:.0f} %" for name, gain in others)
+    return f" A quarter more bandwidth of {first} gains {100 * most:.0f} %{rest}."
+
+
+def arrangement(machine: Machine) -> str:
+    """How a machine's devices or memories are used together, as a part of its name: ', tensors divided over PCIe'."""
+    if machine.split == "tensor":
+        return f", tensors divided over {interconnect(machine).name}"
+    ways = {"one": "one NUMA node", "interleave": "memory interleaved"}
+    if machine.numa == "mirror":
+        return f", weights mirrored on {nodes(machine.hardware)} NUMA nodes"
+    return f", {ways[machine.numa]}" if machine.numa in ways else ""
 
 
 def _sides(phase: Phase) -> str:
     """How a placed model's time is shared between the sides: '20 % on the GPU, 78 % on the host, 2 % on the link'."""
     total = float(phase.seconds)
-    names = {"": "on the GPU", "host": "on the host", "link": "on the link"}
-    return ", ".join(f"{float(value) / total:.0%} {names[part]}" for part, value in phase.device_seconds.items())
+    several = any(part.startswith("GPU") for part in phase.device_seconds)
+    names = {"": "on GPU 1" if several else "on the GPU", "host": "on the host", "link": "on the link"}
+    names["disk"] = "on the disk"
+    return ", ".join(
+        f"{float(value) / total:.0%} {names.get(part, f'on {part}')}" for part, value in phase.device_seconds.items()
+    )
+
+
+def _read_from_disk(prediction: Prediction, phase: Phase) -> str:
+    """What of a pass's weights comes from the disk: '1.2 GB of them from the disk'."""
+    roof = prediction.disk
+    assert roof is not None  # a phase waits for a disk that was asked for
+    read = float(phase.disk_seconds) * roof.rate / float(phase.step.passes)
+    return f"{format_quantity(read, 'B')} of them from the disk"
+
+
+def disk_words(prediction: Prediction) -> str:
+    """What runs from the disk and by which rule, and how long loading takes; '' where no disk was given."""
+    roof = prediction.disk
+    if roof is None:
+        return ""
+    rate = format_quantity(roof.rate, "B/s")
+    text = f"nothing is read from it once the model is loaded ({rate})"
+    if roof.is_used:
+        held = f"{_size(float(roof.excess))} of {_size(roof.weights)} of weights do not fit and are read at {rate}"
+        text = f"{held} in every pass, if memory keeps the others; low is for a page cache that keeps nothing"
+        if prediction.memory.repacked > 0:
+            text += "; run with --no-repack, since a repacked copy is not the file's"
+    load = prediction.load(roof.rate)
+    warm = "at once" if load.warm == 0 else f"in {format_quantity(load.warm, 's')}"
+    text += f". Loads in {format_quantity(load.cold, 's')}, and {warm} when the file is in the page cache"
+    return text if load.copied is not None else f"{text}; copying to the card is left out, since its link is not stated"
 
 
 def _overhead_words(machine: Machine) -> str:
@@ -80,12 +143,40 @@ def remarks(prediction: Prediction) -> list[str]:
         found.append(
             f"{longest:,.0f} positions are more than the {model.max_context:,} that {model.name} was made for."
         )
+    found += _split_remarks(prediction)
+    placement = prediction.placement
+    if placement and placement.others and prediction.prefill and prediction.machine.engine.pipeline:
+        found.append(
+            "the prompt is taken to pass one device after the other; in a pipeline, long ones may be faster than this."
+        )
+    kept = replace(workload, repack=True)
+    if not workload.repack and repacked_bytes(model, prediction.weights, prediction.machine, kept):
+        found.append("without repacked weights a CPU is slower: the speeds are those of the repacked kernels.")
     cache = prediction.machine.hardware.last_level_cache
     if cache and prediction.weights.file_bytes < cache:
         found.append(
             f"the weights ({format_quantity(prediction.weights.file_bytes, 'B')}) fit into the last cache "
             f"({format_quantity(cache, 'B')}), which may be faster than the memory that the prediction counts with."
         )
+    return found
+
+
+def _split_remarks(prediction: Prediction) -> list[str]:
+    """What the counted time of a tensor split takes for granted."""
+    machine = prediction.machine
+    link = machine.hardware.link
+    if machine.split != "tensor" or link is None:
+        return []
+    found = []
+    if interconnect(machine).name == "PCIe":
+        found.append(
+            f"each device is taken to have {link.pcie_lanes} lanes of PCIe {link.pcie_generation}.0 and to send through"
+            " the host's memory (--set link.pcie_lanes=8 where cards share them)."
+        )
+    elif link.nvlink_devices is not None:
+        found.append("NVLink is counted with, which needs a bridge between the cards (--link pcie is without).")
+    if repeats_cache(prediction.model, machine.hardware.count):
+        found.append(f"{machine.hardware.count} devices are more than there are KV heads: some hold the same cache.")
     return found
 
 
@@ -126,9 +217,20 @@ def memory_words(bill: MemoryBill) -> str:
     if bill.assumed_capacity:
         usable += " (the most it takes)"
     margin = float(bill.margin) if bill.margin is not None else 0.0
+    where = " on the fullest device" if bill.devices else ""
     if bill.fits:
-        return f"{text} of {usable}: fits, {_size(margin)} left"
-    return f"{text}, but {usable}: does not fit, {_size(-margin)} too much"
+        return f"{text} of {usable}: fits, {_size(margin)} left{where}{_beside_words(bill)}"
+    return f"{text}, but {usable}: does not fit, {_size(-margin)} too much{where}"
+
+
+def _beside_words(bill: MemoryBill) -> str:
+    """What is in memory and not in the total: the page cache's second copy, the token embedding on the host."""
+    words = ""
+    if bill.repacked:
+        words += f"; up to {_size(float(bill.resident))} resident while the file stays in the page cache"
+    if bill.host_weights:
+        words += f"; the token embedding, {_size(bill.host_weights)}, is in the host's memory"
+    return words
 
 
 def _size(size: float) -> str:

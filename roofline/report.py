@@ -9,11 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from roofline.placement import layers_by_device
 from roofline.prediction import Phase, Prediction
-from roofline.reasons import band_reasons, band_words, memory_words, remarks, why
+from roofline.reasons import arrangement, band_reasons, band_words, disk_words, memory_words, remarks, why
+from roofline.splitting import interconnect
 from roofline.units import format_number, format_quantity
 
 if TYPE_CHECKING:
+    from roofline.memory import MemoryBill
     from roofline.ways_out import WayOut
 
 Format = Literal["table", "json", "csv", "md"]
@@ -22,7 +25,10 @@ SCHEMA = "roofline.prediction/1"
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A value that a report can show. unit: '' for plain numbers and words; quantity: written with a prefix."""
+    """A value that a report can show.
+
+    unit: '' for plain numbers and words; quantity: written with a prefix, binary: with one of memory, as in GiB.
+    """
 
     key: str
     title: str
@@ -30,10 +36,13 @@ class Column:
     meaning: str
     quantity: bool = False
     digits: int = 3
+    binary: bool = False
 
 
-def _column(key: str, title: str, unit: str, meaning: str, quantity: bool = False, digits: int = 3) -> Column:
-    return Column(key, title, unit, meaning, quantity, digits)
+def _column(
+    key: str, title: str, unit: str, meaning: str, quantity: bool = False, digits: int = 3, binary: bool = False
+) -> Column:
+    return Column(key, title, unit, meaning, quantity, digits, binary)
 
 
 #: Every column and JSON key that the commands print.
@@ -48,6 +57,9 @@ COLUMNS: dict[str, Column] = {
         _column("runtime", "runtime", "", "id of the inference engine"),
         _column("backend", "backend", "", "what runs the arithmetic: cpu, cuda, metal, …"),
         _column("threads", "threads", "", "CPU threads"),
+        _column("split", "split", "", "how several devices share a model: layer or tensor, and over which link"),
+        _column("numa", "NUMA", "", "how the memories of a processor are used: one, interleave or mirror"),
+        _column("link_bytes_s", "link", "B/s", "what each device sends over the link, in one direction", quantity=True),
         _column("prompt", "prompt", "token", "prompt tokens in each sequence", digits=9),
         _column("gen", "gen", "token", "generated tokens in each sequence", digits=9),
         _column("depth", "depth", "token", "KV-cache entries present at the start", digits=9),
@@ -63,14 +75,26 @@ COLUMNS: dict[str, Column] = {
         _column("bytes", "bytes", "B", "bytes moved", quantity=True),
         _column("intensity_flop_per_byte", "intensity", "FLOP/B", "arithmetic intensity"),
         _column("ridge_flop_per_byte", "ridge", "FLOP/B", "intensity at which compute begins to bind"),
-        _column("weights_bytes", "weights", "B", "stored weights", quantity=True),
-        _column("kv_cache_bytes", "KV cache", "B", "cache of all sequences, with recurrent states", quantity=True),
-        _column("compute_bytes", "compute", "B", "compute buffer", quantity=True),
-        _column("context_bytes", "runtime", "B", "what the backend takes for itself", quantity=True),
-        _column("total_bytes", "total", "B", "sum of the memory bill", quantity=True),
-        _column("capacity_bytes", "capacity", "B", "memory of the device", quantity=True),
-        _column("usable_bytes", "usable", "B", "what of it may be allocated", quantity=True),
+        _column("weights_bytes", "weights", "B", "stored weights", quantity=True, binary=True),
+        _column("kv_cache_bytes", "KV cache", "B", "cache of all sequences, with recurrent states", quantity=True, binary=True),
+        _column("compute_bytes", "compute", "B", "compute buffer", quantity=True, binary=True),
+        _column("context_bytes", "runtime", "B", "what the backend takes for itself", quantity=True, binary=True),
+        _column("total_bytes", "total", "B", "sum of the memory bill", quantity=True, binary=True),
+        _column("capacity_bytes", "capacity", "B", "memory of the device", quantity=True, binary=True),
+        _column("usable_bytes", "usable", "B", "what of it may be allocated", quantity=True, binary=True),
         _column("fits", "fits", "", "whether the total is usable"),
+        _column("margin_bytes", "left", "B", "usable without the total, of the fullest device", quantity=True, binary=True),
+        _column("resident_bytes", "resident", "B", "total and what the page cache keeps", quantity=True, binary=True),
+        _column(
+            "host_weights_bytes", "on the host", "B", "token embedding beside a card", quantity=True, binary=True
+        ),
+        _column("item", "item", "", "part of the memory bill"),
+        _column("counts", "counts", "", "whether the part is in the total"),
+        _column("detail", "of", "", "what the part is made of"),
+        _column("size_bytes", "size", "B", "memory that a part takes", quantity=True, binary=True),
+        _column("question", "question", "", "what was asked of the memory bill"),
+        _column("answer", "answer", "", "what it says"),
+        _column("decode_full_tok_s", "decode, full", "tok/s", "decode speed with the whole context in use"),
         _column("ttft_s", "TTFT", "s", "time to first token", quantity=True),
         _column("tpot_s", "TPOT", "s", "time per output token of a sequence", quantity=True),
         _column("total_s", "total", "s", "prompt and generation", quantity=True),
@@ -94,6 +118,7 @@ COLUMNS: dict[str, Column] = {
         _column("file", "file", "", "file that states the figure"),
         _column("note", "note", "", "remark"),
         _column("kind", "kind", "", "kind of device, or of change"),
+        _column("points", "points", "", "points of a sweep", digits=9),
         _column("memory", "memory", "", "memory type"),
         _column("bandwidth_bytes_s", "bandwidth", "B/s", "theoretical memory bandwidth", quantity=True),
         _column("peak_flop_s", "best peak", "FLOP/s", "highest dense arithmetic peak", quantity=True),
@@ -147,6 +172,35 @@ COLUMNS: dict[str, Column] = {
         _column("left_out", "left out", "%", "median error of models that the factors had not seen"),
         _column("noise", "noise", "%", "median standard deviation of a row's repetitions"),
         _column("factor", "factor", "", "in what the device differs from its kind"),
+        _column("disk_bytes_s", "disk", "B/s", "rate of the disk behind the memory", quantity=True),
+        _column("excess_bytes", "from disk", "B", "weights that memory cannot hold", quantity=True),
+        _column("runs_from_disk", "from disk", "", "whether it runs with weights on the disk"),
+        _column("cold_load_s", "load", "s", "time to load the model from the disk", quantity=True),
+        _column("warm_load_s", "load again", "s", "time to load the model from the page cache", quantity=True),
+        _column("slowest_seconds", "slowest", "s", "wait behind a page cache that keeps nothing", quantity=True),
+        _column("prefill_range", "prefill", "tok/s", "prefill speed with its band"),
+        _column("decode_range", "decode", "tok/s", "decode speed with its band"),
+        _column("memory_range", "memory", "", "memory needed, of what is usable"),
+        _column("power_range", "watts", "", "what all devices may draw"),
+        _column("power_w", "power", "W", "what all devices may draw"),
+        _column("power_meaning", "power is", "", "measured, limit, tdp, assumed or override"),
+        _column("j_range", "J/token", "", "energy of a decoded token"),
+        _column("j_per_token", "energy", "J", "energy of a token"),
+        _column("tokens_per_kwh", "tokens/kWh", "", "tokens that a kilowatt-hour makes", digits=9),
+        _column("price_range", "price", "USD", "price with its date"),
+        _column("price_usd", "price", "USD", "price of all devices", digits=9),
+        _column("price_date", "as of", "", "when the price held: launch, or the source's date"),
+        _column("price_basis", "price is", "", "stated by a source, assumed, or given as an override"),
+        _column("left_out", "without", "", "what price and power do not cover"),
+        _column("tok_s_per_usd", "tok/s/USD", "", "decode speed in tok/s by price in USD"),
+        _column("usd_range", "USD/M tokens", "", "cost of a million decoded tokens with its band"),
+        _column("usd_per_million", "cost", "USD", "cost of a million tokens"),
+        _column("verdicts", "verdicts", "", "which one is fastest, which one cheapest, and what the bands say"),
+        _column("terms", "terms", "", "how a machine is paid for"),
+        _column("kwh", "kWh", "USD", "price of a kilowatt-hour"),
+        _column("lifetime_s", "lifetime", "s", "how long a machine is used", quantity=True),
+        _column("utilisation", "utilisation", "", "share of the time in which it makes tokens"),
+        _column("per_hour", "rent", "USD/h", "price of a rented hour"),
         _column("band", "band", "", "factor about the expected speed that holds eight of ten measurements"),
         _column("rows", "rows", "", "observations", digits=9),
         _column("devices", "devices", "", "distinct devices", digits=9),
@@ -164,6 +218,54 @@ COLUMNS: dict[str, Column] = {
         _column("prior", "prior", "", "value in the runtime file"),
         _column("error", "error", "%", "relative standard error"),
         _column("reason", "reason", "", "why"),
+        _column("mark", "mark", "", "what a line stands for"),
+        _column("users", "users", "", "users who generate at a time", digits=9),
+        _column("user_tok_s", "each", "tok/s", "decode speed of one of several users"),
+        _column("newcomer_ttft_s", "newcomer", "s", "time to first token of one more, beside the others", quantity=True),
+        _column(
+            "newcomer_tpot_s", "TPOT then", "s", "time per token of the others while a newcomer's prompt is read",
+            quantity=True,
+        ),
+        _column("gap_s", "longest gap", "s", "their longest wait for a token meanwhile", quantity=True),
+        _column("stall_s", "unchunked", "s", "their longest wait where that prompt is read at one go", quantity=True),
+        _column("chunk", "chunk", "token", "tokens that a server takes in one step", digits=9),
+        _column("cached", "cached", "token", "tokens of the prompt that are in the cache already", digits=9),
+        _column("uncached_ttft_s", "TTFT uncached", "s", "time to first token without them", quantity=True),
+        _column("min_user_tok_s", "wanted", "tok/s", "decode speed that each user wants"),
+        _column("knee_users", "knee", "", "most users who keep half of a lone user's speed", digits=9),
+        _column("ridge_users", "ridge", "", "users from whom on decode is compute-bound at the speed of light"),
+        _column("users_in_memory", "that fit", "", "most users whose caches fit", digits=9),
+        _column("users_served", "served", "", "most users at the wanted speed", digits=9),
+        _column("users_surely_served", "surely served", "", "the same at the low end of the band", digits=9),
+        _column("texts_s", "texts", "1/s", "texts turned into vectors"),
+        _column("together", "together", "", "texts in one pass", digits=9),
+        _column("with_head_tok_s", "with head", "tok/s", "speed where logits of all tokens are made in vain"),
+        _column("batch_s", "all texts", "s", "time for all texts of a batch", quantity=True),
+        _column("draft", "draft", "", "id of the model that drafts, or ngram"),
+        _column("draft_quant", "draft quant", "", "quantisation of the model that drafts"),
+        _column("draft_tokens", "drafted", "token", "tokens drafted in a round", digits=9),
+        _column("acceptance", "acceptance", "", "probability that a drafted token is accepted"),
+        _column("expected_tokens", "gained", "token", "tokens that a round adds on average"),
+        _column("draft_s", "drafting", "s", "time of a round's drafts", quantity=True),
+        _column("verify_s", "verifying", "s", "time of the pass that verifies them", quantity=True),
+        _column("verify_ratio", "verify/token", "", "that by the time of a token without drafts"),
+        _column("verify_bytes", "read", "B", "weight bytes that the verifying pass reads", quantity=True),
+        _column("speedup", "speed-up", "", "speed by that without drafts"),
+        _column("ideal_speedup", "ideal", "", "speed-up where verifying costs no more than a token"),
+        _column("break_even", "break-even", "", "acceptance from which drafting is worth it"),
+        _column("plain_tok_s", "plain", "tok/s", "decode speed without drafts"),
+        _column("cost", "draft/token", "", "time of a drafted token by that of a token"),
+        _column("free_up_to", "free up to", "token", "most drafted tokens whose verifying is free", digits=9),
+        _column("core", "core", "", "kind of core that the last thread occupies; SMT is a core's second thread"),
+        _column("prefill_low_tok_s", "prefill low", "tok/s", "lower end of the prefill's 80 % band"),
+        _column("prefill_high_tok_s", "prefill high", "tok/s", "upper end of the prefill's 80 % band"),
+        _column("decode_low_tok_s", "decode low", "tok/s", "lower end of the decode's 80 % band"),
+        _column("decode_high_tok_s", "decode high", "tok/s", "upper end of the decode's 80 % band"),
+        _column("read_bytes_s", "reads", "B/s", "memory bandwidth that so many threads sustain", quantity=True),
+        _column("barrier_share", "barriers", "%", "share of a generated token's time spent waiting at barriers"),
+        _column("decode_threads", "-t", "", "best number of threads for generation", digits=9),
+        _column("prefill_threads", "-tb", "", "best number of threads for prompts", digits=9),
+        _column("command", "command", "", "how to ask for it"),
         _column("title", "column", "", "heading in tables"),
         _column("unit", "unit", "", "unit"),
         _column("key", "key", "", "key in JSON and CSV"),
@@ -185,7 +287,7 @@ def cell(key: str, value: Any) -> str:
         if column is not None and column.unit == "%":
             return f"{value:.1%}"
         if column is not None and column.quantity:
-            return format_quantity(float(value), column.unit).strip()
+            return format_quantity(float(value), column.unit, binary=column.binary).strip()
         if isinstance(value, int) or (float(value).is_integer() and column is not None and column.digits == 9):
             return str(int(value))
         return format_number(float(value), column.digits if column else 3)
@@ -243,7 +345,11 @@ def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return " ".join(str(part) for part in value)
-    # A cell that begins like a formula would run in a spreadsheet.
+    return spreadsheet_safe(value)
+
+
+def spreadsheet_safe(value: Any) -> Any:
+    """A cell that begins like a formula would run in a spreadsheet: it gets an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
@@ -279,25 +385,18 @@ _PHASE_KEYS = (
 )  # fmt: skip
 _MEMORY_KEYS = (
     "weights_bytes", "kv_cache_bytes", "compute_bytes", "context_bytes", "total_bytes", "capacity_bytes",
-    "usable_bytes", "fits",
+    "usable_bytes", "fits", "margin_bytes", "resident_bytes", "host_weights_bytes",
 )  # fmt: skip
 _POINT_KEYS = ("hardware", "model", "quant", "runtime", "backend", "threads", "prompt", "gen", "depth", "batch")
 
 
 def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any]:
-    """A prediction of one point as the JSON contract has it; speeds are null where the model does not fit."""
-    memory, fits = prediction.memory, bool(prediction.memory.fits)
+    """A prediction of one point as the JSON contract has it; speeds are null where the model does not run.
+
+    It runs where it fits, or where `disk` says what is read from the disk.
+    """
+    memory, runs = prediction.memory, prediction.runs
     workload = prediction.workload
-    bill = dict(
-        zip(
-            _MEMORY_KEYS,
-            (
-                memory.weights, float(memory.kv_cache), float(memory.compute), memory.context, float(memory.total),
-                memory.capacity, memory.usable, fits,
-            ),
-            strict=True,
-        )
-    )  # fmt: skip
     return {
         "schema": SCHEMA,
         "hardware": prediction.names.get("hardware", prediction.machine.hardware.name),
@@ -314,29 +413,64 @@ def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any
             "kv": list(workload.kv_types),
             "context": workload.context,
         },
-        "prefill": _phase_record(prediction.prefill, fits),
-        "decode": _phase_record(prediction.decode, fits),
-        "memory": bill,
-        "ttft_s": _number(prediction.ttft_s, fits),
-        "tpot_s": _number(prediction.tpot_s, fits),
-        "total_s": _number(prediction.total_s, fits),
+        "prefill": _phase_record(prediction.prefill, runs),
+        "decode": _phase_record(prediction.decode, runs),
+        "memory": memory_record(memory),
+        "ttft_s": _number(prediction.ttft_s, runs),
+        "tpot_s": _number(prediction.tpot_s, runs),
+        "total_s": _number(prediction.total_s, runs),
         "band": {
             "share": 0.8,
             "calibrated": prediction.machine.engine.spread.calibrated,
             "wider_because": list(band_reasons(prediction)),
         },
+        **_devices_record(memory),
         **_placement_record(prediction),
-        "why": why(prediction) if fits else None,
+        **_arrangement_record(prediction),
+        **_disk_record(prediction),
+        "why": why(prediction) if runs else None,
         "remarks": remarks(prediction),
         "ways_out": [asdict(way) for way in ways],
         "files": {key.removesuffix("_file"): path for key, path in prediction.names.items() if key.endswith("_file")},
     }
 
 
+def _arrangement_record(prediction: Prediction) -> dict[str, Any]:
+    """How several devices share the model, and how the memories of a processor are used, where there are several."""
+    machine, placement = prediction.machine, prediction.placement
+    record: dict[str, Any] = {}
+    if machine.hardware.count > 1:
+        link = interconnect(machine) if machine.split == "tensor" else None
+        record["split"] = {
+            "mode": machine.split,
+            "devices": machine.hardware.count,
+            "link": link.name if link else None,
+            "link_bytes_s": link.bandwidth if link else None,
+        }
+    processor = (placement.host if placement else None) or machine
+    numa = processor.numa
+    return record | ({"numa": numa} if numa else {})
+
+
+def memory_record(memory: MemoryBill) -> dict[str, Any]:
+    """A bill of one point under the keys of the JSON contract."""
+    values = (
+        memory.weights, float(memory.kv_cache), float(memory.compute), memory.context, float(memory.total),
+        memory.capacity, memory.usable, bool(memory.fits), None if memory.margin is None else float(memory.margin),
+        float(memory.resident), memory.host_weights,
+    )  # fmt: skip
+    return dict(zip(_MEMORY_KEYS, values, strict=True))
+
+
+def _devices_record(memory: MemoryBill) -> dict[str, Any]:
+    """What each of several devices holds."""
+    return {"devices": [memory_record(one) for one in memory.devices]} if memory.devices else {}
+
+
 def _placement_record(prediction: Prediction) -> dict[str, Any]:
     """Where the parts of a placed model lie, what they need, and how long each side takes."""
     placement, host = prediction.placement, prediction.memory.host
-    if placement is None or host is None:
+    if placement is None:
         return {}
     phases = {"prefill": prediction.prefill, "decode": prediction.decode}
     return {
@@ -344,16 +478,38 @@ def _placement_record(prediction: Prediction) -> dict[str, Any]:
             "gpu_layers": placement.gpu_layers,
             "layers": prediction.model.layers + 1,
             "overrides": list(placement.overrides),
-            "host": placement.host.hardware.name,
-            "host_weights_bytes": host.weights,
-            "host_kv_cache_bytes": float(host.kv_cache),
-            "host_total_bytes": float(host.total),
-            "host_usable_bytes": host.usable,
+            "devices": [one.hardware.name for one in placement.devices],
+            "device_layers": layers_by_device(placement, prediction.model.layers),
+            "host": placement.host.hardware.name if placement.host else None,
+            "host_weights_bytes": host.weights if host else None,
+            "host_kv_cache_bytes": float(host.kv_cache) if host else None,
+            "host_total_bytes": float(host.total) if host else None,
+            "host_usable_bytes": host.usable if host else None,
             "seconds": {
                 name: {part or "device": float(value) for part, value in phase.device_seconds.items()}
                 for name, phase in phases.items()
                 if phase
             },
+        }
+    }
+
+
+def _disk_record(prediction: Prediction) -> dict[str, Any]:
+    """What is read from the disk where one was given, and how long loading takes."""
+    roof = prediction.disk
+    if roof is None:
+        return {}
+    load = prediction.load(roof.rate)
+    phases = {"prefill": prediction.prefill, "decode": prediction.decode}
+    return {
+        "disk": {
+            "disk_bytes_s": roof.rate,
+            "excess_bytes": float(roof.excess),
+            "runs_from_disk": roof.runs,
+            "seconds": {name: float(phase.disk_seconds) for name, phase in phases.items() if phase},
+            "slowest_seconds": {name: float(phase.slowest_disk_seconds) for name, phase in phases.items() if phase},
+            "cold_load_s": load.cold,
+            "warm_load_s": load.warm,
         }
     }
 
@@ -389,6 +545,7 @@ def flat(one: Mapping[str, Any]) -> dict[str, Any]:
     for phase in ("prefill", "decode"):
         row |= {f"{phase}_{key}": value for key, value in one[phase].items()}
     row |= one["memory"]
+    row |= {key: value for key, value in one.get("disk", {}).items() if not isinstance(value, dict)}
     return row | {key: one[key] for key in ("ttft_s", "tpot_s", "total_s")}
 
 
@@ -427,7 +584,8 @@ def title(prediction: Prediction) -> str:
     machine, model = prediction.machine, prediction.model
     threads = f", {machine.threads} threads" if machine.backend == "cpu" else ""
     return printable(
-        f"{model.name}, {prediction.weights.quant}, on {machine.hardware.name}{_beside(prediction)} "
+        f"{model.name}, {prediction.weights.quant}, on {machine.hardware.name}{arrangement(machine)}"
+        f"{_beside(prediction)} "
         f"({machine.runtime.name} {machine.runtime.period}, {machine.backend}{threads})"
     )
 
@@ -437,9 +595,14 @@ def _beside(prediction: Prediction) -> str:
     placement = prediction.placement
     if placement is None:
         return ""
-    layers = f"{placement.gpu_layers} of {prediction.model.layers + 1} layers on the GPU"
+    around = placement.host
+    names = [one.hardware.name for one in placement.others]
+    names += [f"{around.hardware.name}{arrangement(around)}"] if around else []
+    counts = layers_by_device(placement, prediction.model.layers)
+    shown = " + ".join(str(count) for count in counts)
+    layers = f"{shown} of {prediction.model.layers + 1} layers on the GPU{'s' if len(counts) > 1 else ''}"
     kept = ", some tensors on the host" if placement.overrides else ""
-    return f" + {placement.host.hardware.name}, {layers}{kept}"
+    return f"{''.join(f' + {name}' for name in names)}, {layers}{kept}"
 
 
 def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str:
@@ -448,8 +611,10 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
     ways: what would fit, None where nobody looked.
     """
     lines = [title(prediction), ""]
-    if not prediction.memory.fits:
+    if not prediction.runs:
         lines += [f"Does not fit. {_capital(memory_words(prediction.memory))}.", ""]
+        if prediction.disk is not None:
+            lines += ["Not from the disk either: the cache and the buffers alone are too large.", ""]
         if ways is not None:
             lines += ["What would fit:", *(f"  {way}" for way in ways)] if ways else ["No single change makes it fit."]
         return "\n".join(lines) + "\n"
@@ -460,7 +625,9 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
             rows.append({"phase": f"{name} {tokens}", **_phase_record(phase, True)})
     shown = ["phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound"]
     lines += [render(rows, shown, "table")]
-    lines += [_times(prediction), f"Memory: {memory_words(prediction.memory)}.", f"Why: {why(prediction)}"]
+    lines += [_times(prediction), f"Memory: {memory_words(prediction.memory)}."]
+    lines += [f"Disk: {disk_words(prediction)}."] if prediction.disk is not None else []
+    lines += [f"Why: {why(prediction)}"]
     lines += [f"Band: {band_words(prediction)}"]
     lines += [f"Note: {remark}" for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()
@@ -509,7 +676,8 @@ def explanation(prediction: Prediction, form: Format, near: Sequence[Mapping[str
 
     near: the nearest measured points, see nearest_points.
     """
-    from roofline.explain import compute_bound_batch, figures_used, operator_table, what_if  # `predict` needs none
+    from roofline.explain import compute_bound_batch, figures_used, operator_table  # `predict` needs none
+    from roofline.upgrades import what_if
 
     phases = [
         (name, phase) for name, phase in (("prefill", prediction.prefill), ("decode", prediction.decode)) if phase

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from roofline.machine import Machine, make_machine
-from roofline.memory import bill, uses_flash_attention
+from roofline import inverse
+from roofline.inverse import QUANTS, Setting
+from roofline.machine import Machine
+from roofline.memory import uses_flash_attention
 from roofline.prediction import Prediction
-from roofline.spec import SpecError
 from roofline.units import format_quantity
-from roofline.weights import weigh
-from roofline.workload import Workload
 
-#: Common quantisations, most bits first.
-QUANTS = ("q8_0", "q6_k", "q5_k_m", "q4_k_m", "q4_0", "q3_k_m", "q2_k", "iq2_xxs", "iq1_s")
+__all__ = ["QUANTS", "WayOut", "setting_of", "ways_out"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,96 +31,96 @@ class WayOut:
         return f"{self.kind}: {self.option} ({total} of {usable} usable)"
 
 
-def ways_out(prediction: Prediction, devices: list[tuple[str, Machine]] | None = None) -> list[WayOut]:
+def setting_of(prediction: Prediction) -> Setting:
+    """What a prediction's bill is made out for; its layers are free where they are as many as fit anyway."""
+    one, placement = prediction, prediction.placement
+    free = (
+        placement is not None
+        and placement.host is not None
+        and placement.gpu_layers == inverse.most_layers(one.model, one.weights, placement, one.workload)
+    )
+    return Setting(one.model, one.weights, one.machine, one.workload, placement, free)
+
+
+def ways_out(prediction: Prediction, devices: Sequence[tuple[str, Machine]] | None = None) -> list[WayOut]:
     """The least change of each kind that makes the model fit; empty when none alone does."""
+    setting = setting_of(prediction)
+    is_file = prediction.names.get("model_file", "").endswith(".gguf")  # which has the types it has
     found = [
-        _smaller_quant(prediction),
-        _cache_type(prediction),
-        _shorter_context(prediction),
-        _larger_board(prediction),
+        None if is_file else _smaller_quant(setting),
+        _cache_type(setting),
+        _shorter_context(setting),
+        _fewer_layers(setting),
+        _larger_board(setting),
+        _other_device(setting, devices or []),
     ]
-    found.append(_other_device(prediction, devices or []))
     return [way for way in found if way is not None]
 
 
-def _fitting(
-    prediction: Prediction, machine: Machine, workload: Workload, quant: str | None = None
-) -> tuple[float, float] | None:
-    """(total, usable) bytes when the changed combination fits, else None."""
-    try:
-        weights = weigh(prediction.model, quant) if quant else prediction.weights
-    except SpecError:
+def _way(kind: str, option: str, changed: Setting) -> WayOut | None:
+    """The way out that a setting is, when it fits."""
+    bill = changed.bill
+    if bill.usable is None or not np.all(bill.fits):
         return None
-    changed = bill(prediction.model, weights, machine, workload)
-    if changed.usable is None or not changed.fits:
+    return WayOut(kind, option, float(bill.total), bill.usable)
+
+
+def _smaller_quant(setting: Setting) -> WayOut | None:
+    candidates = inverse.weighed(setting.model, setting.machine)
+    smaller = [weights for weights in candidates if weights.file_bytes < setting.weights.file_bytes]
+    weights = inverse.best_quant(setting, smaller)
+    if weights is None:
         return None
-    return float(changed.total), changed.usable
+    return _way("smaller quantisation", f"--quant {weights.quant}", replace(setting, weights=weights))
 
 
-def _smaller_quant(prediction: Prediction) -> WayOut | None:
-    if prediction.names.get("model_file", "").endswith(".gguf"):
-        return None  # a file has the types it has
-    for quant in QUANTS:
-        lacking = set(weigh(prediction.model, quant).bytes_by_type) & set(prediction.machine.runtime.lacks)
-        if lacking or weigh(prediction.model, quant).file_bytes >= prediction.weights.file_bytes:
-            continue
-        fits = _fitting(prediction, prediction.machine, prediction.workload, quant)
-        if fits:
-            return WayOut("smaller quantisation", f"--quant {quant}", *fits)
-    return None
-
-
-def _cache_type(prediction: Prediction) -> WayOut | None:
-    if not uses_flash_attention(prediction.machine, prediction.workload):
-        return None  # quantised values need it
+def _cache_type(setting: Setting) -> WayOut | None:
+    machine, workload = setting.machine, setting.workload
+    if not uses_flash_attention(machine, workload) or machine.split == "tensor":
+        return None  # quantised values need the one, and do not go with the other
+    if workload.kv_types[0] in ("q8_0", "q4_0"):
+        return None
     for kind in ("q8_0", "q4_0"):
-        if kind not in prediction.machine.runtime.kv_types or prediction.workload.kv_types[0] in ("q8_0", "q4_0"):
-            continue
-        fits = _fitting(prediction, prediction.machine, replace(prediction.workload, kv_types=(kind, kind)))
-        if fits:
-            return WayOut("smaller KV-cache type", f"--kv {kind}", *fits)
+        if kind in machine.runtime.kv_types:
+            changed = replace(setting, workload=replace(workload, kv_types=(kind, kind)))
+            if changed.fits:
+                return _way("smaller KV-cache type", f"--kv {kind}", changed)
     return None
 
 
-def _shorter_context(prediction: Prediction) -> WayOut | None:
-    """The longest context, in steps of the runtime's padding, with which everything fits and the tokens are held."""
-    machine, workload = prediction.machine, prediction.workload
+def _shorter_context(setting: Setting) -> WayOut | None:
+    """The longest context with which everything fits and the tokens are held."""
+    workload = setting.workload
     if workload.context is None:
         return None  # the context is what the tokens need
-    step = machine.runtime.context_padding
-    low, high = int(-(-float(np.max(workload.positions)) // step)), workload.context // step
-    if not _fitting(prediction, machine, replace(workload, context=low * step)):
+    positions = inverse.longest_context(setting, int(np.ceil(np.max(workload.positions))))
+    if positions is None:
         return None
-    while low < high:  # the bill grows with the context: halve the interval
-        middle = (low + high + 1) // 2
-        if _fitting(prediction, machine, replace(workload, context=middle * step)):
-            low = middle
-        else:
-            high = middle - 1
-    fits = _fitting(prediction, machine, replace(workload, context=low * step))
-    return WayOut("shorter context", f"--ctx {low * step}", *fits) if fits else None
+    changed = replace(setting, workload=replace(workload, context=positions))
+    return _way("shorter context", f"--ctx {positions}", changed)
 
 
-def _larger_board(prediction: Prediction) -> WayOut | None:
+def _fewer_layers(setting: Setting) -> WayOut | None:
+    """The most layers on the device that fit, where more were asked for."""
+    if setting.placement is None or setting.placement.host is None or setting.free_layers:
+        return None
+    changed = replace(setting, free_layers=True).settled
+    assert changed.placement is not None  # it had one
+    return _way("fewer layers on the GPU", f"--gpu-layers {changed.placement.gpu_layers}", changed)
+
+
+def _larger_board(setting: Setting) -> WayOut | None:
     """The smallest sold memory size of the same device that is enough."""
-    machine = prediction.machine
-    for option in sorted(machine.hardware.memory.options, key=lambda figure: figure.value):
-        memory = machine.hardware.memory.model_copy(update={"capacity": option})
-        hardware = machine.hardware.model_copy(update={"memory": memory})
-        changed = make_machine(hardware, machine.runtime, machine.backend, None)
-        fits = _fitting(prediction, changed, prediction.workload)
-        if fits:
-            return WayOut(
-                "the same device with more memory", f"--set memory.capacity={str(option).replace(' ', '')}", *fits
-            )
-    return None
+    found = inverse.smallest_memory(setting)
+    if found is None:
+        return None
+    size, changed = found
+    return _way("the same device with more memory", f"--set memory.capacity={str(size).replace(' ', '')}", changed)
 
 
-def _other_device(prediction: Prediction, devices: list[tuple[str, Machine]]) -> WayOut | None:
-    """The device with the least memory that is enough, among those offered."""
-    best: WayOut | None = None
-    for identity, machine in devices:
-        fits = _fitting(prediction, machine, prediction.workload)
-        if fits and (best is None or fits[1] < best.capacity_bytes):
-            best = WayOut("another device", f"--hw {identity}", *fits)
-    return best
+def _other_device(setting: Setting, devices: Sequence[tuple[str, Machine]]) -> WayOut | None:
+    """The device with the least memory that is enough, among those offered; none to go with a number of layers."""
+    if setting.placement is not None and not setting.free_layers:
+        return None
+    found = inverse.smallest_device(setting, devices)
+    return _way("another device", f"--hw {found[0]}", found[1]) if found else None

@@ -24,12 +24,15 @@ class Step:
 
     The tokens enter in passes of at most `limit` tokens: one read of the weights each. A prompt has `limit` = ubatch;
     generation has `limit` = batch, one token a sequence and pass. Nothing else tells prefill from decode.
+    outputs: tokens of a sequence and pass whose logits are wanted [1]: the last one; none for embeddings, all of them to
+    verify drafts.
     """
 
     batch: Real
     new: Real
     past: Real
     limit: Real
+    outputs: Real = 1.0
 
     @cached_property
     def tokens(self) -> Real:
@@ -90,7 +93,8 @@ class Workload:
     """A prompt of `prompt` tokens and `gen` generated ones in each of `batch` sequences, after `depth` cached tokens.
 
     kv_types are the ggml types of the cached K and V rows. context: positions to reserve memory for; None is what the
-    tokens need. ubatch and flash_attention are None where the runtime's default applies.
+    tokens need. ubatch and flash_attention are None where the runtime's default applies. repack: whether a CPU may keep
+    weights a second time in the order that its kernels read.
     """
 
     prompt: Real = 512
@@ -101,6 +105,7 @@ class Workload:
     context: int | None = None
     ubatch: int | None = None
     flash_attention: bool | None = None
+    repack: bool = True
 
     def prefill(self, ubatch: int) -> Step:
         """The prompt, in passes of `ubatch` tokens."""

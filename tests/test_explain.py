@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 import roofline
 from roofline import report
-from roofline.explain import compute_bound_batch, figures_used, operator_table, what_if
+from roofline.explain import compute_bound_batch, figures_used, operator_table
 from roofline.prediction import Prediction
 from roofline.reasons import why
+from roofline.upgrades import what_if
 from tests.small import GPU, ROOT, machine, model
 
 CASES: list[dict[str, Any]] = [

@@ -254,7 +254,7 @@ def test_a_name_is_no_formula_of_a_spreadsheet(text: str) -> None:
         ("tok_s", None, "–"),
         ("fits", True, "yes"),
         ("fits", False, "no"),
-        ("weights_bytes", 4.03e9, "4.03 GB"),
+        ("weights_bytes", 4.03e9, "3.75 GiB"),  # memory in the units in which it is sold and reported
         ("share", 0.1234, "12.3%"),
         ("batch", 64.0, "64"),
         ("prompt", 131072, "131072"),

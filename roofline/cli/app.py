@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import measuring, options
+from roofline.cli import comparing, measuring, options, serving, sizing, sweeping
 from roofline.cli.options import Form
 
 app = typer.Typer(
@@ -75,6 +75,12 @@ def predict(
     n_cpu_moe: options.CpuMoeLayers = None,
     override_tensor: options.TensorOverrides = None,
     op_offload: options.OpOffload = True,
+    repack: options.Repack = True,
+    split: options.Split = None,
+    tensor_split: options.TensorSplit = None,
+    link: options.Link = None,
+    numa: options.Numa = None,
+    disk: options.Disk = None,
     overrides: options.Overrides = None,
     near: Annotated[bool, typer.Option("--near", help="Show the nearest measured points too.")] = False,
     form: options.Output = Form.table,
@@ -105,6 +111,12 @@ def predict(
         gpu_layers=gpu_layers,
         overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
         op_offload=op_offload,
+        repack=repack,
+        split=split and split.value,
+        tensor_split=tensor_split,
+        link=link and link.value,
+        numa=numa and numa.value,
+        disk=disk,
     )
     ways = _ways(results)
     typer.echo(report.predictions(results, form.value, ways), nl=False)
@@ -146,6 +158,12 @@ def explain(
     n_cpu_moe: options.CpuMoeLayers = None,
     override_tensor: options.TensorOverrides = None,
     op_offload: options.OpOffload = True,
+    repack: options.Repack = True,
+    split: options.Split = None,
+    tensor_split: options.TensorSplit = None,
+    link: options.Link = None,
+    numa: options.Numa = None,
+    disk: options.Disk = None,
     overrides: options.Overrides = None,
     form: options.Output = Form.table,
 ) -> None:
@@ -173,6 +191,12 @@ def explain(
         gpu_layers=gpu_layers,
         overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
         op_offload=op_offload,
+        repack=repack,
+        split=split and split.value,
+        tensor_split=tensor_split,
+        link=link and link.value,
+        numa=numa and numa.value,
+        disk=disk,
     )
     typer.echo(report.explanation(result, form.value, rows(result)), nl=False)
 
@@ -286,3 +310,10 @@ def calibrate(
 
 app.command()(measuring.measure)
 app.command()(measuring.bench)
+app.command()(sweeping.sweep)
+app.command()(sizing.fit)
+app.command()(serving.users)
+app.command()(serving.speculate)
+app.command()(serving.embed)
+app.command()(serving.threads)
+app.command()(comparing.compare)

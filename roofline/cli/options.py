@@ -17,6 +17,28 @@ class Form(StrEnum):
     md = "md"
 
 
+class SplitMode(StrEnum):
+    """How several devices share a model."""
+
+    layer = "layer"
+    tensor = "tensor"
+
+
+class LinkKind(StrEnum):
+    """What joins several devices."""
+
+    nvlink = "nvlink"
+    pcie = "pcie"
+
+
+class NumaMode(StrEnum):
+    """How a processor with several memories is used."""
+
+    one = "one"
+    interleave = "interleave"
+    mirror = "mirror"
+
+
 def _complete_hardware(incomplete: str) -> list[str]:
     from roofline.catalog import files
 
@@ -46,7 +68,7 @@ Hardware = Annotated[
     typer.Option(
         "--hw",
         metavar="ID",
-        help="Device: an id, a TOML file, a count (rtx-3090x2), a memory size (rpi5-4gb), a GPU and its host (a+b).",
+        help="Device: an id, a TOML file, a count (rtx-3090x2), a memory size (rpi5-4gb), GPUs and their host (a+b+c).",
         autocompletion=_complete_hardware,
     ),
 ]
@@ -116,6 +138,12 @@ Gen = Annotated[str, typer.Option("--gen", metavar="N", help="Generated tokens; 
 Depth = Annotated[str, typer.Option("--depth", metavar="N", help="Tokens already in the KV cache; commas make a list.")]
 Batch = Annotated[str, typer.Option("--batch", metavar="N", help="Sequences at a time; commas make a list.")]
 Cache = Annotated[str, typer.Option("--kv", metavar="TYPE", help="KV-cache type, or two for K and V: q8_0,q4_0.")]
+Range = Annotated[
+    str,
+    typer.Option(
+        "--prompt", metavar="N", help="Prompt tokens: numbers and ranges start:stop:step (stop left out), commas between."
+    ),
+]
 Context = Annotated[
     str | None, typer.Option("--ctx", metavar="N", help="Context to reserve memory for; default: what the tokens need.")
 ]
@@ -152,10 +180,53 @@ TensorOverrides = Annotated[
 OpOffload = Annotated[
     bool, typer.Option("--op-offload/--no-op-offload", help="Whether prompts fetch the host's weights to the GPU.")
 ]
+Repack = Annotated[
+    bool, typer.Option("--repack/--no-repack", help="Whether a CPU keeps weights in a second, faster order too.")
+]
+Split = Annotated[
+    SplitMode | None,
+    typer.Option(
+        "--split", "-sm", help="Several devices hold the layers in turn, or a part of each tensor; default: layer."
+    ),
+]
+TensorSplit = Annotated[
+    str | None,
+    typer.Option(
+        "--tensor-split", "-ts", metavar="N,N", help="Layers on each GPU, in proportion; default: to its memory."
+    ),
+]
+Link = Annotated[LinkKind | None, typer.Option("--link", help="What joins split devices; default: NVLink if there is.")]
+Numa = Annotated[
+    NumaMode | None,
+    typer.Option(
+        "--numa", help="Several sockets: one alone, all interleaved, weights mirrored in each; default: interleave."
+    ),
+]
+Disk = Annotated[
+    str | None,
+    typer.Option("--disk", metavar="RATE", help="Read from a disk of 3GB/s, say, what memory cannot hold; load times."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(
         "--set", metavar="FIELD=VALUE", help="Replace a figure of the hardware: memory.bandwidth=102.4GB/s. Repeatable."
     ),
+]
+Kwh = Annotated[
+    float | None, typer.Option("--kwh", metavar="USD", help="Price of a kilowatt-hour; default: energy is not counted.")
+]
+Lifetime = Annotated[
+    str, typer.Option("--lifetime", metavar="TIME", help="How long a machine is used, over which its price is spread.")
+]
+Utilisation = Annotated[
+    float | None,
+    typer.Option("--utilisation", metavar="R", help="Share of the time in which it works; default: 0.3, rented 1."),
+]
+PerHour = Annotated[
+    float | None, typer.Option("--per-hour", metavar="USD", help="Rented at this, energy included, instead of bought.")
+]
+Prices = Annotated[
+    list[str] | None,
+    typer.Option("--price", metavar="[ID=]USD", help="What a machine costs, all of it together. Repeatable."),
 ]
 Output = Annotated[Form, typer.Option("--format", help="How to print the result.")]
