@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
     {"prediction"},
     {"tensor_parallel"},
     {"calculator"},
+    {"grid"},
     {"upgrades"},
     {"api", "explain", "ways_out", "reasons"},
     {"points"},

@@ -5,9 +5,9 @@ import pytest
 
 from roofline import api, catalog
 from roofline.calculator import run
+from roofline.grid import stacked_bill
 from roofline.memory import bill
 from roofline.stack import WeightStack
-from roofline.sweep.evaluate import stacked_bill
 from roofline.weights import weigh
 from roofline.workload import Workload
 
