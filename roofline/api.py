@@ -84,18 +84,17 @@ def predict(
     of_device = None if host else numa
     backend = backend or (_common_backend(lineup.devices, runtime) if len(lineup.devices) > 1 else None)
     machine, hardware_entry = load_machine(device, runtime, backend, threads, set, of_device, split, link)
-    workload = Workload(
-        prompt=_numbers("prompt", prompt, 0),
-        gen=_numbers("gen", gen, 0),
-        depth=_numbers("depth", depth, 0),
-        batch=_numbers("batch", batch, 1),
-        kv_types=kv_pair(kv),
-        context=None if context is None else _whole("ctx", context),
-        ubatch=None if ubatch is None else _whole("ubatch", ubatch),
+    workload = make_workload(
+        prompt,
+        gen,
+        depth,
+        batch,
+        kv=kv,
+        context=context,
+        ubatch=ubatch,
         flash_attention=flash_attention,
         repack=repack,
     )
-    check_shapes(workload)
     placement = None
     several = len(lineup.devices) > 1 or tensor_split is not None
     if several or host is not None or gpu_layers is not None or overrides:
@@ -121,12 +120,32 @@ def predict(
     return replace(calculate(weights_entry.spec, weights, machine, workload, placement, rate), names=names)
 
 
-def pair(hw: str) -> tuple[str, str | None]:
-    """'rtx-3090+ryzen-7950x' → the device and its host; the host of a single device is None."""
-    device, plus, host = hw.partition("+")
-    if plus and (not device.strip() or not host.strip() or "+" in host):
-        raise SpecError(f"--hw: expected a device, or a device and its host joined by one +, found {short(hw)}")
-    return device.strip(), host.strip() if plus else None
+def make_workload(
+    prompt: Numbers,
+    gen: Numbers,
+    depth: Numbers,
+    batch: Numbers,
+    *,
+    kv: str = "f16",
+    context: int | None = None,
+    ubatch: int | None = None,
+    flash_attention: bool | None = None,
+    repack: bool = True,
+) -> Workload:
+    """A workload in the words of `predict`; SpecError for numbers that are none, or that do not go together."""
+    workload = Workload(
+        prompt=_numbers("prompt", prompt, 0),
+        gen=_numbers("gen", gen, 0),
+        depth=_numbers("depth", depth, 0),
+        batch=_numbers("batch", batch, 1),
+        kv_types=kv_pair(kv),
+        context=None if context is None else _whole("ctx", context),
+        ubatch=None if ubatch is None else _whole("ubatch", ubatch),
+        flash_attention=flash_attention,
+        repack=repack,
+    )
+    _check_shapes(workload)
+    return workload
 
 
 def _place(
@@ -205,7 +224,7 @@ def _whole(name: str, value: int) -> int:
     return value
 
 
-def check_shapes(workload: Workload) -> None:
+def _check_shapes(workload: Workload) -> None:
     """SpecError when arrays do not broadcast, or the context is too short for the tokens."""
     axes = (workload.prompt, workload.gen, workload.depth, workload.batch)
     try:
@@ -246,7 +265,7 @@ def _is_file(name: str) -> bool:
         return False
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=4096)
 def _weigh_entry(path: str, quant: str) -> Weights:
     entry = catalog.load_model(path)
     if not quant:

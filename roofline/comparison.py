@@ -21,7 +21,7 @@ from roofline.economy import (
     tokens_per_kwh,
 )
 from roofline.hardware import Hardware
-from roofline.points import MAX_POINTS, matching, single_point
+from roofline.points import MAX_POINTS, expand, single_point
 from roofline.prediction import Phase, Prediction
 from roofline.quantization import ids
 from roofline.spec import SpecError
@@ -100,19 +100,6 @@ def compare(
     if len(failures) == 1 and all(line.prediction is None for line in lines):
         raise SpecError(failures.pop())
     return sorted(lines, key=lambda line: _rank(line, order))
-
-
-def expand(option: str, text: str, known: Sequence[str]) -> list[str]:
-    """'rpi5,rtx-40*' → names, each once, patterns replaced by what they match; SpecError where that is nothing."""
-    names: list[str] = []
-    for part in (part.strip() for part in text.split(",")):
-        if not part:
-            raise SpecError(f"--{option}: expected names between the commas, found {short(text)}")
-        found = matching(known, part) if set(part) & set("*?[") else [part]
-        if not found:
-            raise SpecError(f"--{option}: expected a pattern that a name matches, found {short(part)}")
-        names += found
-    return list(dict.fromkeys(names))
 
 
 def price_list(prices: Sequence[str]) -> dict[str, float]:

@@ -17,7 +17,7 @@ _TABLE_KEYS = (
     "hardware", "model", "quant", "fits", "prefill_range", "decode_range", "ttft_s", "bound", "memory_range",
     "power_range", "j_range", "price_range", "tok_s_per_usd", "usd_range",
 )  # fmt: skip
-_LEGEND = {
+LEGEND = {
     "≤": "≤ the most that the board or package may draw, so energy and its cost are upper bounds",
     "tdp": "tdp a thermal design figure, which a processor may exceed",
     "?": "? not confirmed by a source",
@@ -99,27 +99,29 @@ def _cells(line: Line, row: Mapping[str, Any]) -> dict[str, Any]:
     paid = line.decode
     return {
         **{key: row[key] for key in ("hardware", "model", "quant", "fits", "ttft_s")},
-        "prefill_range": _range(row["prefill_tok_s"], row["prefill_low_tok_s"], row["prefill_high_tok_s"]),
-        "decode_range": _range(row["decode_tok_s"], row["decode_low_tok_s"], row["decode_high_tok_s"]),
+        "prefill_range": speed_range(row["prefill_tok_s"], row["prefill_low_tok_s"], row["prefill_high_tok_s"]),
+        "decode_range": speed_range(row["decode_tok_s"], row["decode_low_tok_s"], row["decode_high_tok_s"]),
         "bound": row["decode_bound"]
         or row["prefill_bound"]
         or ("not predicted" if line.prediction is None else line.reason),
-        "memory_range": _memory(row["total_bytes"], row["usable_bytes"]),
-        "power_range": None if line.power_w is None else _marked(format_number(line.power_w), mark),
-        "j_range": None if paid.j_per_token is None else _marked(format_number(paid.j_per_token), mark),
-        "price_range": _price(line),
+        "memory_range": memory_words(row["total_bytes"], row["usable_bytes"]),
+        "power_range": None if line.power_w is None else marked(format_number(line.power_w), mark),
+        "j_range": None if paid.j_per_token is None else marked(format_number(paid.j_per_token), mark),
+        "price_range": price_words(line.price, line.price_date, line.price_basis),
         "tok_s_per_usd": paid.tok_s_per_usd,
         "usd_range": _cost(paid),
     }
 
 
-def _range(value: float | None, low: float | None, high: float | None) -> str | None:
+def speed_range(value: float | None, low: float | None, high: float | None) -> str | None:
+    """'8.25 (4.21–16.2)': a figure with its band; None where it is unknown."""
     if value is None or low is None or high is None:
         return None
     return f"{format_number(value)} ({format_number(low)}–{format_number(high)})"
 
 
-def _memory(total: float | None, usable: float | None) -> str | None:
+def memory_words(total: float | None, usable: float | None) -> str | None:
+    """'6.07 of 7.44 GiB': memory needed, of what is usable [B]."""
     if total is None:
         return None
     size = format_quantity(total, "B", binary=True)
@@ -130,19 +132,20 @@ def _memory(total: float | None, usable: float | None) -> str | None:
     return f"{number if limit.endswith(f' {unit}') else size} of {limit}"
 
 
-def _marked(text: str, mark: str) -> str:
+def marked(text: str, mark: str) -> str:
+    """A power, or what rests on it, with what economy.power_mark says of it."""
     return f"{mark} {text}" if mark == "≤" else f"{text} {mark}".rstrip()
 
 
-def _price(line: Line) -> str | None:
-    if line.price is None:
+def price_words(price: float | None, date: str, basis: str, mark: str = "") -> str | None:
+    """'1499 (2021-02)': a price [USD] with its date, a mark of the caller's, and one where no source confirms it."""
+    if price is None:
         return None
-    year = f" ({line.price_date})" if line.price_date else ""
-    return f"{line.price:.0f}{year}{' ?' if line.price_basis == 'assumed' else ''}"
+    return f"{price:.0f}{mark}{f' ({date})' if date else ''}{' ?' if basis == 'assumed' else ''}"
 
 
 def _cost(paid: Economy) -> str | None:
-    return _range(paid.usd_per_million, paid.low_usd_per_million, paid.high_usd_per_million)
+    return speed_range(paid.usd_per_million, paid.low_usd_per_million, paid.high_usd_per_million)
 
 
 def _remarks(lines: Sequence[Line], terms: Terms) -> list[str]:
@@ -151,7 +154,7 @@ def _remarks(lines: Sequence[Line], terms: Terms) -> list[str]:
     if any(line.decode.usd_per_million is not None for line in lines):
         found.append(f"Cost: {terms_words(terms)}.")
     marks = [power_mark(line.power_meaning) for line in lines]
-    legend = [text for mark, text in _LEGEND.items() if mark in marks or (mark == "?" and _has_assumed_price(lines))]
+    legend = [text for mark, text in LEGEND.items() if mark in marks or (mark == "?" and _has_assumed_price(lines))]
     found += [f"Marks: {'; '.join(legend)}."] if legend else []
     for left_out in sorted({line.left_out for line in lines if line.left_out}):
         names = list(dict.fromkeys(line.hardware for line in lines if line.left_out == left_out))

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from roofline.blocks import Layer, Matrix
 from roofline.demand import Demand, elementwise
 from roofline.spec import Number, PositiveInt, Source, Spec, Words
-from roofline.tensor import Tensor
+from roofline.tensor import Tensor, Tensors
 from roofline.workload import Step
 
 MOST_STEPS = 64  # whose demands are remembered
@@ -141,12 +141,12 @@ class Model(Spec):
             yield self.head.demand(Step(step.batch, wanted, step.past, step.batch * step.outputs))
         yield elementwise(step, 4 * self.hidden, 2, "output_norm", self.hidden)
 
-    def tensors(self) -> Sequence[Tensor]:
+    def tensors(self) -> Tensors:
         """Every stored tensor, under its GGUF role; small vectors of a layer are gathered by role."""
         return self._tensors
 
     @cached_property
-    def _tensors(self) -> tuple[Tensor, ...]:
+    def _tensors(self) -> Tensors:
         tensors = [Tensor("token_embd.weight", "token_embd", None, (self.hidden, self.vocab))]
         matrices = {
             kind: [(one.role, one.shape) for one in self.blocks[kind].matrices(self.hidden)] for kind in self.blocks
@@ -163,7 +163,8 @@ class Model(Spec):
             tensors.append(Tensor("output.weight", "output", None, (self.hidden, self.vocab)))
         if self.output_bias:
             tensors.append(Tensor("output.bias", "output_bias", None, (self.vocab,)))
-        return tuple(tensors)
+        order = self.order
+        return Tensors.of(tensors, ["" if one.layer is None else order[one.layer] for one in tensors])
 
     @cached_property
     def parameter_count(self) -> int:

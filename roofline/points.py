@@ -13,6 +13,7 @@ from roofline.placement import EXPERTS, experts_on_host
 from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.units import UnitError, count, short
+from roofline.workload import Workload
 
 MAX_POINTS = 10_000
 
@@ -42,6 +43,25 @@ def points(
         )
     settings |= {"set": assignments(figures), "context": one_number("ctx", ctx) if ctx else None}
     return [api.predict(hw, model, quant, prompt=p, gen=g, depth=d, batch=b, **settings) for p, g, d, b in grid]
+
+
+def one_workload(
+    *, prompt: str, gen: str, depth: str, batch: str, ctx: str | None, kv: str, flash_attention: bool | None
+) -> Workload:
+    """The one workload that these words say; SpecError where they list several."""
+    prompts, gens, depths, batches = (
+        one_number(option, text)
+        for option, text in (("prompt", prompt), ("gen", gen), ("depth", depth), ("batch", batch))
+    )
+    return api.make_workload(
+        prompts,
+        gens,
+        depths,
+        batches,
+        kv=kv,
+        context=one_number("ctx", ctx) if ctx else None,
+        flash_attention=flash_attention,
+    )
 
 
 def tensor_overrides(all_experts: bool, expert_layers: int | None, overrides: Sequence[str]) -> list[str]:
@@ -113,3 +133,16 @@ def larger_devices(prediction: Prediction) -> list[tuple[str, Machine]]:
 def matching(names: Sequence[str], pattern: str) -> list[str]:
     """Names that match a shell pattern, sorted."""
     return sorted(name for name in names if fnmatchcase(name, pattern.lower()) or fnmatchcase(name, pattern))
+
+
+def expand(option: str, text: str, known: Sequence[str]) -> list[str]:
+    """'rpi5,rtx-40*' → names, each once, patterns replaced by what they match; SpecError where that is nothing."""
+    names: list[str] = []
+    for part in (part.strip() for part in text.split(",")):
+        if not part:
+            raise SpecError(f"--{option}: expected names between the commas, found {short(text)}")
+        found = matching(known, part) if set(part) & set("*?[") else [part]
+        if not found:
+            raise SpecError(f"--{option}: expected a pattern that a name matches, found {short(part)}")
+        names += found
+    return list(dict.fromkeys(names))

@@ -169,6 +169,8 @@ def _side_by_side(values: Sequence[Real]) -> Real:
     """Figures of several operators as one array; one number where all are the same number."""
     if all(isinstance(value, (int, float)) and value == values[0] for value in values):
         return float(values[0])
+    if all(isinstance(value, (int, float)) for value in values):
+        return _along_first(values)  # type: ignore[arg-type]
     shape = np.broadcast_shapes(*(np.shape(value) for value in values))
     shape = (1,) * (AXES - len(shape)) + shape
     return np.stack([np.broadcast_to(value, shape) for value in values])

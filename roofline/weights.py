@@ -9,9 +9,10 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 from roofline.model import Model
-from roofline.quantization import ShapeFacts, assign_types, tensor_bytes
+from roofline.quantization import ShapeFacts, tensor_bytes, types_by_form
 from roofline.tensor import Tensor
 from roofline.workload import Step
 
@@ -81,8 +82,10 @@ def shape_facts(model: Model) -> ShapeFacts:
 
 def weigh(model: Model, quant: str) -> Weights:
     """`model` as llama-quantize would store it under the recipe `quant`; SpecError for an unknown one."""
-    tensors = model.tensors()
-    return from_types(model, quant, zip(tensors, assign_types(quant, tensors, shape_facts(model)), strict=True))
+    forms: Counter[_Form] = Counter()
+    for places, form, type_name in types_by_form(quant, model.tensors(), shape_facts(model)):
+        forms[form.group, form.tensor.role, type_name, form.tensor.shape] += len(places)
+    return _from_forms(model, quant, forms)
 
 
 def from_file(
@@ -103,6 +106,15 @@ def from_types(model: Model, quant: str, typed: Iterable[tuple[Tensor, str]]) ->
     kinds: dict[int | None, str] = {index: group.name for group in model.groups for index in group.indices}
     # Layers are alike: few forms of tensor, each many times.
     forms = Counter((kinds.get(tensor.layer, ""), tensor.role, type_name, tensor.shape) for tensor, type_name in typed)
+    return _from_forms(model, quant, forms)
+
+
+#: Group of layers, role, type and shape of tensors that are alike.
+_Form: TypeAlias = tuple[str, str, str, tuple[int, ...]]
+
+
+def _from_forms(model: Model, quant: str, forms: Counter[_Form]) -> Weights:
+    """The stored form of a model that has so many tensors of each form."""
     counts: dict[tuple[str, str], dict[tuple[str, float], int]] = {}
     bytes_by_type: dict[str, float] = {}
     elements_by_type: dict[str, int] = {}

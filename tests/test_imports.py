@@ -36,7 +36,7 @@ LAYERS: list[set[str]] = [
     {"report", "plot", "comparison", "serving", "speculation", "threads", "itemised", "sizing"},
     {"listing", "inspection", "comparison_report", "serving_report", "fit_report"},
     {"__init__"},
-    {"sweep"},
+    {"sweep", "recommend"},
     {"bench"},
     {"measure"},
     {"check"},

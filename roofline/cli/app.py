@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import comparing, measuring, options, serving, sizing, sweeping
+from roofline.cli import comparing, measuring, options, recommending, serving, sizing, sweeping
 from roofline.cli.options import Form
 
 app = typer.Typer(
@@ -310,6 +310,7 @@ def calibrate(
 
 app.command()(measuring.measure)
 app.command()(measuring.bench)
+app.command()(recommending.recommend)
 app.command()(sweeping.sweep)
 app.command()(sizing.fit)
 app.command()(serving.users)

@@ -25,6 +25,7 @@ from roofline.quantization.recipes import (
     file_bytes,
     get,
     stored_bytes,
+    types_by_form,
 )
 from roofline.quantization.rules import FALLBACKS, Position, ShapeFacts, use_more_bits
 
@@ -52,5 +53,6 @@ __all__ = [
     "names",
     "stored_bytes",
     "tensor_bytes",
+    "types_by_form",
     "use_more_bits",
 ]

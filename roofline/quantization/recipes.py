@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
@@ -47,7 +46,7 @@ from roofline.quantization.rules import (
     stays_f32,
 )
 from roofline.spec import SpecError
-from roofline.tensor import Tensor
+from roofline.tensor import Form, Tensor, Tensors
 
 Basis = Literal["source", "assumed"]
 
@@ -390,42 +389,58 @@ def assign_types(
     llama.cpp numbers tensors by layer, then by name; the numbering here does not depend on the order of ``tensors``.
     with_imatrix: None for what is usual for the recipe.
     """
-    recipe = get(quant_id)
-    ruled = {rule.part for rule in recipe.rules}
-    positions = _positions(recipe, tensors, facts, ruled)
-    anywhere = Position(0, facts.layers)
-    known: dict[tuple[object, ...], str] = {}  # layers are alike, but for the place that the rules of a part look at
-    types = []
-    for place, tensor in enumerate(tensors):
-        position = positions.get(place, anywhere)
-        like = (tensor.role, tensor.shape, position, tensor.name.endswith("weight"))
-        if like not in known:
-            known[like] = recipe.type_of(tensor, facts, position, with_imatrix)
-        types.append(known[like])
+    types = [""] * len(tensors)
+    for places, _, type_name in types_by_form(quant_id, Tensors.of(tensors), facts, with_imatrix):
+        for place in places:
+            types[place] = type_name
     return tuple(types)
 
 
-def _positions(
-    recipe: Recipe, tensors: Sequence[Tensor], facts: ShapeFacts, ruled: Collection[str]
-) -> dict[int, Position]:
-    """The place of each tensor among those of its part, for the parts that have rules."""
-    attention = sum(
-        tensor.role in ("attn_v", "attn_qkv", "attn_kv_b") and tensor.name.endswith("weight") for tensor in tensors
-    )
+def types_by_form(
+    quant_id: str, tensors: Tensors, facts: ShapeFacts, with_imatrix: bool | None = None
+) -> Iterator[tuple[tuple[int, ...], Form, str]]:
+    """The same as (places, their form, their type): once for tensors that no rule tells apart by their place."""
+    recipe = get(quant_id)
+    ruled = {rule.part for rule in recipe.rules}
+    anywhere = Position(0, facts.layers)
     by_layer = facts.experts > 1 and not recipe.counts_tensors
-    seen: Counter[str] = Counter()
-    positions = {}
-    places = [place for place in range(len(tensors)) if "any" in ruled or part_of(tensors[place]) in ruled]
-    for place in sorted(places, key=lambda place: _file_order(tensors[place])):
-        tensor = tensors[place]
-        if stays_f32(tensor):
+    for form in tensors.forms:
+        part = part_of(form.tensor)
+        if ("any" not in ruled and part not in ruled) or stays_f32(form.tensor):
+            yield form.places, form, recipe.type_of(form.tensor, facts, anywhere, with_imatrix)
             continue
-        part = part_of(tensor)
-        feed_forward = part.startswith("ffn")
-        index = tensor.layer if by_layer and feed_forward and tensor.layer is not None else seen[part]
-        positions[place] = Position(index, facts.layers if feed_forward else attention)
-        seen[part] += 1
-    return positions
+        positions = _positions(tensors, part, facts, by_layer)
+        known: dict[Position, str] = {}
+        for place in form.places:
+            position = positions[place]
+            if position not in known:
+                known[position] = recipe.type_of(tensors[place], facts, position, with_imatrix)
+            yield (place,), form, known[position]
+
+
+def _positions(tensors: Tensors, part: str, facts: ShapeFacts, by_layer: bool) -> dict[int, Position]:
+    """The place of each tensor of a part among them, from the top of the model."""
+    key = ("positions", part, facts, by_layer)
+    if key not in tensors.known:
+        if part.startswith("ffn"):
+            count = facts.layers
+        else:
+            attention = [form for form in tensors.forms if form.tensor.role in ("attn_v", "attn_qkv", "attn_kv_b")]
+            count = sum(len(form.places) for form in attention if form.tensor.name.endswith("weight"))
+        members = [
+            place
+            for form in tensors.forms
+            if part_of(form.tensor) == part and not stays_f32(form.tensor)
+            for place in form.places
+        ]
+        members.sort(key=lambda place: _file_order(tensors[place]))
+        by_number = by_layer and part.startswith("ffn")
+        tensors.known[key] = {
+            place: Position(layer if by_number and (layer := tensors[place].layer) is not None else index, count)
+            for index, place in enumerate(members)
+        }
+    found: dict[int, Position] = tensors.known[key]
+    return found
 
 
 def _file_order(tensor: Tensor) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from roofline import api
 from roofline.grid import Grid, Task, grid, stacked_bill, unsupported
+from roofline.lineup import line_up
 from roofline.model import Model
 from roofline.spec import SpecError
 from roofline.stack import AXES, WeightStack
@@ -20,7 +21,6 @@ from roofline.sweep.columns import MEMORY, PHASE
 from roofline.sweep.partitions import Partition
 from roofline.sweep.request import Request
 from roofline.weights import Weights
-from roofline.workload import Workload
 
 Array = NDArray[Any]
 
@@ -98,8 +98,8 @@ def evaluate(request: Request, partition: Partition) -> tuple[list[Block], list[
 
 def _blocks(request: Request, partition: Partition, hardware: str, skipped: list[Skip]) -> Iterator[Block]:
     """The points of one device."""
-    device, host = api.pair(hardware)
-    machine, entry = api.load_machine(device, partition.runtime, partition.backend, partition.threads, None)
+    lineup = line_up(hardware)
+    machine, entry = api.load_machine(lineup.devices[0], partition.runtime, partition.backend, partition.threads, None)
     weights = _weights(partition.model, partition.quants)
     points = partition.points // len(partition.hardware) // len(partition.quants)
     task = _task(request, partition)
@@ -113,14 +113,18 @@ def _blocks(request: Request, partition: Partition, hardware: str, skipped: list
             fitting.append(one)
     if not fitting:
         return
-    name = entry.id if host is None else hardware
+    alone = len(lineup.devices) == 1 and lineup.host is None
     key = {
-        "hardware": name, "model": _model_id(partition.model), "runtime": partition.runtime, "backend": machine.backend,
-        "kv": partition.kv, "threads": machine.threads if machine.backend == "cpu" else None,
+        "hardware": entry.id if alone else lineup.id,
+        "model": _model_id(partition.model),
+        "runtime": partition.runtime,
+        "backend": machine.backend,
+        "kv": partition.kv,
+        "threads": machine.threads if machine.backend == "cpu" else None,
         "ubatch": partition.ubatch or machine.runtime.ubatch,
-    }  # fmt: skip
+    }
     quants = tuple(one.quant for one in fitting)
-    if host is not None:
+    if not alone:
         yield _point_by_point(request, partition, hardware, quants, key)
         return
     stack = _stack(partition.model, quants)
@@ -152,12 +156,8 @@ def _task_of(
         np.array(values, dtype=float).reshape(-1, *[1] * (AXES - 1 - place)) if len(values) > 1 else float(values[0])
         for place, values in enumerate(axes)
     )
-    kv_types = api.kv_pair(kv)
-    workload = Workload(
-        prompt, gen, depth, batch, kv_types, context=context, ubatch=ubatch, flash_attention=flash_attention
-    )
-    api.check_shapes(workload)
-    return Task(workload)
+    settings: dict[str, Any] = {"kv": kv, "context": context, "ubatch": ubatch, "flash_attention": flash_attention}
+    return Task(api.make_workload(prompt, gen, depth, batch, **settings))
 
 
 def _columns(names: tuple[str, ...], found: Grid) -> dict[str, Array]:
@@ -182,7 +182,7 @@ def _columns(names: tuple[str, ...], found: Grid) -> dict[str, Array]:
 def _point_by_point(
     request: Request, partition: Partition, hardware: str, quants: tuple[str, ...], key: dict[str, Any]
 ) -> Block:
-    """The points of a device and its host: each has its own number of layers that fit on the device."""
+    """The points of several devices, or of one and its host: each has its own number of layers that fit on them."""
     shape = (len(quants), *_shape(partition))
     fits = np.zeros(shape, dtype=bool)
     columns: dict[str, Array] = {}

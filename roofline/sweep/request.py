@@ -10,13 +10,13 @@ from math import prod
 from pathlib import Path
 
 from roofline import __version__, api, catalog, fitted, local
-from roofline.points import matching, one_number
+from roofline.lineup import line_up
+from roofline.points import expand, one_number
 from roofline.spec import SpecError
 from roofline.sweep.columns import COLUMNS, DEFAULT
 from roofline.units import UnitError, count, short
 
 MOST_VALUES = 1_000_000  # along one axis
-_GLOB = frozenset("*?[")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Request:
         return found.hexdigest()
 
     def _files(self) -> list[Path]:
-        hardware = [one for name in self.hardware for one in api.pair(name) if one]
+        lineups = [line_up(name) for name in self.hardware]
+        hardware = [one for each in lineups for one in (*each.devices, each.host) if one]
         paths = [catalog.load_hardware(name).path for name in hardware]
         paths += [Path(name) if _is_gguf(name) else catalog.load_model(name).path for name in self.models]
         paths += catalog.files("runtimes").values()  # a runtime may extend another
@@ -109,8 +110,8 @@ def make_request(
         quants=_named("quant", quant, [info.id for info in names()], lambda name: get(name).id),
         columns=_columns(columns),
         runtimes=_named("runtime", runtime, api.list_runtimes(), lambda name: catalog.load_runtime(name).id),
-        backends=tuple(_words("backend", backend)) if backend else (None,),
-        kv=tuple("f16" if name == "" else _kv_name(name) for name in _pairs(kv)),
+        backends=tuple(expand("backend", backend, ())) if backend else (None,),
+        kv=tuple(_kv_name(name) for name in expand("kv", kv, ())),  # q8_0/q4_0 is one of different K and V
         threads=axis("threads", threads, 1) if threads else (None,),
         ubatches=axis("ubatch", ubatch, 1) if ubatch else (None,),
         prompts=axis("prompt", prompt, 0),
@@ -125,7 +126,7 @@ def make_request(
 def _columns(text: str | None) -> tuple[str, ...]:
     if text is None:
         return DEFAULT
-    found = COLUMNS if text.strip() == "all" else tuple(_words("columns", text))
+    found = COLUMNS if text.strip() == "all" else tuple(expand("columns", text, COLUMNS))
     wrong = next((name for name in found if name not in COLUMNS), None)
     if wrong is not None:
         raise SpecError(f"--columns: expected some of {', '.join(COLUMNS)}, found {short(wrong)}")
@@ -133,8 +134,7 @@ def _columns(text: str | None) -> tuple[str, ...]:
 
 
 def _hardware_id(name: str) -> str:
-    device, host = api.pair(name)
-    return "+".join(catalog.load_hardware(part).id for part in (device, host) if part)
+    return line_up(name).id
 
 
 def _model_id(name: str) -> str:
@@ -149,30 +149,9 @@ def _kv_name(text: str) -> str:
     return keys if keys == values else f"{keys},{values}"
 
 
-def _pairs(text: str) -> list[str]:
-    """'f16,q8_0' → two types of cache; 'q8_0/q4_0' is one of different K and V."""
-    return _words("kv", text)
-
-
-def _words(option: str, text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise SpecError(f"--{option}: expected names joined by commas, found {short(text)}")
-    return list(dict.fromkeys(words))
-
-
 def _named(option: str, text: str, known: Sequence[str], resolve: Callable[[str], str]) -> tuple[str, ...]:
     """Names and patterns as ids, each once, in the order asked for."""
-    found: list[str] = []
-    for word in _words(option, text):
-        if _GLOB & set(word):
-            matched = matching(known, word)
-            if not matched:
-                raise SpecError(f"--{option}: expected a pattern that matches some of the catalog, found {short(word)}")
-            found += matched
-        else:
-            found.append(resolve(word))
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(resolve(name) for name in expand(option, text, known)))
 
 
 def axis(option: str, text: str, least: int) -> tuple[int, ...]:
