@@ -7,8 +7,9 @@ import json
 import pytest
 
 from roofline import api
-from roofline.comparison import Economy, Line, compare, expand, price_list, verdicts
+from roofline.comparison import Economy, Line, compare, price_list, verdicts
 from roofline.economy import terms
+from roofline.points import expand
 from roofline.report import COLUMNS
 from roofline.spec import SpecError
 from tests.running import Run, runner

@@ -176,19 +176,8 @@ def test_near_misses_miss_little(machines: list[Candidate]) -> None:
 
 def test_devices_for_a_model(run: Run) -> None:
     """The example of the manual."""
-    words = [
-        "recommend",
-        "--model",
-        "qwen3-32b",
-        "--quant",
-        "q4_k_m",
-        "--ctx",
-        "16k",
-        "--min-decode",
-        "10",
-        "--min-prefill",
-        "200",
-    ]
+    words = ["recommend", "--model", "qwen3-32b", "--quant", "q4_k_m", "--ctx", "16k"]
+    words += ["--min-decode", "10", "--min-prefill", "200"]
     code, text, _ = run(*words, "--max-price", "2500", "--max-watts", "400", "--format", "json")
     assert code == 0
     found = json.loads(text)

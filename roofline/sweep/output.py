@@ -14,7 +14,7 @@ import shutil
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -221,20 +221,9 @@ class ParquetOutput(Output):
     def _append(self, payload: bytes) -> None:
         rows = table(payload, self.request.columns)
         if self._writer is None:
-            self._writer = self._new(self._writing)
+            self._writer = parquet_writer(self._writing, self.request.columns)
             self._first, self._since = self.done, time.monotonic()
         self._writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
-
-    def _new(self, path: Path) -> Any:
-        columns = self.request.columns
-        words = [field.name for field in schema(columns) if self._arrow.types.is_dictionary(field.type)]
-        return self._arrow.parquet.ParquetWriter(
-            path,
-            schema(columns),
-            compression="none",  # a tenth smaller with lz4, a third slower
-            use_dictionary=[*words, *NUMBERS],
-            write_statistics=[name for name in names(columns) if name not in columns],
-        )
 
     def _appended(self) -> None:
         if time.monotonic() - self._since >= FILE_SECONDS:
@@ -255,13 +244,26 @@ class ParquetOutput(Output):
         if len(segments) == 1:
             segments[0].replace(self.path)
             return
-        with self._new(self._writing) as writer:
+        with parquet_writer(self._writing, self.request.columns) as writer:
             for segment in segments:
                 file = self._arrow.parquet.ParquetFile(segment)
                 for group in range(file.num_row_groups):
                     rows = file.read_row_group(group).cast(schema(self.request.columns))
                     writer.write_table(rows, row_group_size=max(rows.num_rows, 1))
         self._writing.replace(self.path)
+
+
+def parquet_writer(where: Any, columns: Sequence[str]) -> Any:
+    """A pyarrow.parquet.ParquetWriter to a path or a file, for tables of the columns."""
+    pa, form = arrow(), schema(columns)
+    words = [field.name for field in form if pa.types.is_dictionary(field.type)]
+    return pa.parquet.ParquetWriter(
+        where,
+        form,
+        compression="none",  # a tenth smaller with lz4, a third slower
+        use_dictionary=[*words, *NUMBERS],
+        write_statistics=[name for name in names(columns) if name not in columns],
+    )
 
 
 def output(path: Path, form: Format, request: Request, piece: int) -> Output:
