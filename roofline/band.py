@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from roofline.machine import Machine
+from roofline.machines import Machines, along
 from roofline.runtime import Constant, matches
 
 #: Rules fixed before any device was predicted blind: ln(factor) is multiplied by 1 + the sum of those that apply.
@@ -30,8 +31,13 @@ class Band:
     local: bool = False
 
 
-def band(machine: Machine, phase: Literal["decode", "prefill"]) -> Band:
-    """The band of a machine in a phase: of its own measurements where there are any, else of its backend's spread."""
+def band(machine: Machine | Machines, phase: Literal["decode", "prefill"]) -> Band:
+    """The band of a machine in a phase: of its own measurements where there are any, else of its backend's spread.
+
+    Of machines side by side the factors alone, as an array.
+    """
+    if isinstance(machine, Machines):
+        return Band(cast(float, along([band(one, phase).factor for one in machine.machines])), ())
     spread = machine.engine.spread
     local = spread.local.get(machine.hardware.name)
     if local is not None:

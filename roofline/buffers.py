@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from roofline.blocks import Layer
-from roofline.machine import Machine
+from roofline.machine import Machine, Timing
 from roofline.model import Model
 from roofline.parts import Part, Stored
 from roofline.placement import Placement
@@ -19,7 +19,7 @@ STATE_BYTES = 4  # and recurrent states
 MASK_BYTES = {True: 2, False: 4}  # the mask of attention, fused and in steps
 
 
-def uses_flash_attention(machine: Machine, workload: Workload) -> bool:
+def uses_flash_attention(machine: Timing, workload: Workload) -> bool:
     """Whether attention runs fused: as asked, else as the backend does by default."""
     asked = workload.flash_attention
     return machine.engine.flash_attention if asked is None else asked

@@ -20,7 +20,9 @@ from roofline.band import band
 from roofline.ceilings import memory_share
 from roofline.demand import Demand
 from roofline.disk import disk_roof
+from roofline.links import link_rate
 from roofline.machine import Machine
+from roofline.machines import Machines
 from roofline.memory import ACTIVATION_BYTES, uses_flash_attention
 from roofline.model import Model
 from roofline.placement import OFFLOADED_FROM, Placement, device_name
@@ -93,7 +95,7 @@ def check_supported(weights: Weights, machine: Machine, workload: Workload) -> N
 def run(
     model: Model,
     weights: Weights | WeightStack,
-    machine: Machine,
+    machine: Machine | Machines,
     workload: Workload,
     step: Step,
     banded: Literal["decode", "prefill"] = "decode",
@@ -109,19 +111,21 @@ def run(
 def step_costs(
     model: Model,
     weights: Weights | WeightStack,
-    machine: Machine,
+    machine: Machine | Machines,
     workload: Workload,
     step: Step,
     placement: Placement | None = None,
 ) -> tuple[OperatorCost, ...]:
     """The operators of a step, divided among the devices where each holds a part of every matrix."""
     costs = tuple(operator_costs(model, weights, machine, workload, step, placement))
-    return divided(costs, model, machine, step) if machine.split == "tensor" else costs
+    if isinstance(machine, Machine) and machine.split == "tensor":
+        return divided(costs, model, machine, step)
+    return costs
 
 
 def assemble(
     costs: tuple[OperatorCost, ...],
-    machine: Machine,
+    machine: Machine | Machines,
     step: Step,
     share: Real,
     banded: Literal["decode", "prefill"],
@@ -139,7 +143,7 @@ def assemble(
     return Phase(step, costs, seconds, light, machine.theoretical_bandwidth, spread)
 
 
-def _light_seconds(costs: Sequence[OperatorCost], machine: Machine, device: str) -> Real:
+def _light_seconds(costs: Sequence[OperatorCost], machine: Machine | Machines, device: str) -> Real:
     """The shortest time for a device's part [s]: all arithmetic overlaps all traffic, equal devices work side by side.
 
     Weights that the device fetches are read in the host's memory, and count there.
@@ -147,18 +151,18 @@ def _light_seconds(costs: Sequence[OperatorCost], machine: Machine, device: str)
     own = [cost for cost in costs if cost.device == device]
     arithmetic = total(cost.light_seconds for cost in own)
     traffic = total(cost.weight_bytes + cost.kv_bytes for cost in own) / machine.theoretical_bandwidth
-    light: Real = np.maximum(arithmetic, traffic) / machine.hardware.count
+    light: Real = np.maximum(arithmetic, traffic) / machine.count
     return light
 
 
-def pipeline_share(machine: Machine, step: Step) -> Real:
+def pipeline_share(machine: Machine | Machines, step: Step) -> Real:
     """Share of one device's time that n devices need, which hold the layers in turn [1].
 
     One pass goes through them one after the other and takes the time of one. Several passes follow each other like a
     pipeline of n stages: (passes + n − 1) / (n · passes), where at most batch / ubatch passes are in flight. Each pass
     of a generation needs the one before it. Devices among which every matrix is divided all work at once.
     """
-    count = machine.hardware.count
+    count = machine.count
     if count == 1 or not machine.engine.pipeline or machine.split == "tensor":
         return 1.0
     deepest = np.maximum(machine.runtime.batch // step.limit, 1.0)
@@ -170,7 +174,7 @@ def pipeline_share(machine: Machine, step: Step) -> Real:
 def operator_costs(
     model: Model,
     weights: Weights | WeightStack,
-    machine: Machine,
+    machine: Machine | Machines,
     workload: Workload,
     step: Step,
     placement: Placement | None = None,
@@ -196,7 +200,7 @@ def operator_costs(
 
 
 def _summed(
-    stack: Stack, step: Step, machine: Machine, workload: Workload, kv_bytes: dict[str, float]
+    stack: Stack, step: Step, machine: Machine | Machines, workload: Workload, kv_bytes: dict[str, float]
 ) -> OperatorCost:
     """A stack's operators, all layers of each quantisation together; what overlaps is worked out before the sums."""
     if workload.kv_types not in stack.known:  # what any machine has to move and compute
@@ -240,20 +244,10 @@ def _placed(
         there = replace(_cost(demand, load, group, left, step, placement.host, workload), device="host")
         if placement.op_offload:
             first = _cost(demand, load, group, left, step, placement.device, workload)
-            crossing = (first.weight_bytes + first.kv_bytes) / link_rate(placement.device)
+            crossing = (first.weight_bytes + first.kv_bytes) / link_rate(placement.device, placement.host)
             fetched = replace(first, device="host", link_seconds=crossing)
             there = _where(step.columns >= OFFLOADED_FROM, fetched, there)
         yield there
-
-
-def link_rate(device: Machine) -> float:
-    """What the link between host and device carries [B/s]; SpecError where the device's file does not state it."""
-    link = device.hardware.link
-    bandwidth = link.pcie_bandwidth if link else None
-    if bandwidth is None:
-        name = device.hardware.name
-        raise SpecError(f"{name}: link: expected pcie_generation and pcie_lanes for layers elsewhere, found none")
-    return bandwidth * device.engine.link_share.value
 
 
 def _transfers(model: Model, step: Step, placement: Placement) -> OperatorCost:
@@ -265,10 +259,11 @@ def _transfers(model: Model, step: Step, placement: Placement) -> OperatorCost:
     crossings = np.where(wide, placement.crossings(model, True), placement.crossings(model, False)) * step.passes
     vector = model.hidden * step.columns * ACTIVATION_BYTES
     moved = crossings * vector
-    seconds = moved / link_rate(placement.device) + crossings * placement.device.engine.crossing.value
+    host = placement.host
+    seconds = moved / link_rate(placement.device, host) + crossings * placement.device.engine.crossing.value
     for one, other in pairwise([placement.devices[index] for index in placement.used(model)]):
         moved = moved + vector * step.passes
-        both = vector / link_rate(one) + vector / link_rate(other)
+        both = vector / link_rate(one, host) + vector / link_rate(other, host)
         seconds = seconds + (both + one.engine.crossing.value) * step.passes
     scalar = np.ndim(seconds) == 0
     return OperatorCost(
@@ -331,7 +326,7 @@ def _cost(
     group: str,
     share: Share | Stack,
     step: Step,
-    machine: Machine,
+    machine: Machine | Machines,
     workload: Workload,
 ) -> OperatorCost:
     """The seconds that a demand takes, which is `load` in bytes."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any, Literal
@@ -11,20 +11,20 @@ from roofline import api, catalog
 from roofline.economy import (
     PowerMeaning,
     Terms,
-    cost_per_second,
     joules_per_token,
-    per_million,
     power_meaning,
     power_of,
     price_covers,
     price_of,
+    source_of,
     tokens_per_kwh,
+    usd_per_million,
 )
 from roofline.hardware import Hardware
 from roofline.points import MAX_POINTS, expand, single_point
 from roofline.prediction import Phase, Prediction
 from roofline.quantization import ids
-from roofline.spec import SpecError
+from roofline.spec import Figure, SpecError
 from roofline.units import UnitError, format_number, parse, short
 
 MOST_NAMED = 4  # machines that a sentence lists
@@ -54,19 +54,23 @@ class Line:
     """One machine with one model and quantisation. reason: why there are no speeds; '' where there are.
 
     power_w: what all devices may draw [W], as power_meaning says. price: of all of them [USD], held at price_date;
-    price_basis as in the hardware file, 'override' where it was given. left_out: what price and power do not cover.
+    price_basis as in the hardware file, 'override' where it was given. power_source, price_source: who says so.
+    left_out: what price and power do not cover. asked: the machine in the words of the command line.
     """
 
     hardware: str
     model: str
     quant: str
     prediction: Prediction | None = None
+    asked: str = ""
     reason: str = ""
     power_w: float | None = None
     power_meaning: PowerMeaning | None = None
     price: float | None = None
     price_date: str = ""
     price_basis: str = ""
+    power_source: str = ""
+    price_source: str = ""
     left_out: str = ""
     prefill: Economy = field(default_factory=Economy)
     decode: Economy = field(default_factory=Economy)
@@ -96,6 +100,7 @@ def compare(
         raise SpecError(f"--hw, --model, --quant: expected at most {MAX_POINTS} lines, found {len(combinations)}")
     given = price_list(prices)
     lines = [_line(hw, model, quant, terms, given, words) for hw, model, quant in combinations]
+    _check_used(prices, {catalog.normalise(name) for line in lines for name in (line.hardware, line.asked)})
     failures = {line.reason for line in lines if line.prediction is None}
     if len(failures) == 1 and all(line.prediction is None for line in lines):
         raise SpecError(failures.pop())
@@ -103,7 +108,10 @@ def compare(
 
 
 def price_list(prices: Sequence[str]) -> dict[str, float]:
-    """['900', 'rtx-3090x2=1500'] → USD by the normalised id of a line, '' for all others; of all that stands in it."""
+    """['900', 'rtx-3090x2=1500'] → USD by the normalised id of a line, '' for all others; of all that stands in it.
+
+    A machine that is there already costs 0: then its tokens cost energy alone.
+    """
     found = {}
     for text in prices:
         name, _, price = text.rpartition("=")
@@ -111,10 +119,17 @@ def price_list(prices: Sequence[str]) -> dict[str, float]:
             value = parse(price, "USD")
         except UnitError as error:
             raise SpecError(f"--price: {error}") from None
-        if not 0 < value <= api.MOST:
-            raise SpecError(f"--price: expected a price in USD, above 0, found {short(price)}")
+        if not 0 <= value <= api.MOST:
+            raise SpecError(f"--price: expected a price in USD, 0 or more, found {short(price)}")
         found[catalog.normalise(name)] = value
     return found
+
+
+def _check_used(prices: Sequence[str], compared: Set[str]) -> None:
+    """SpecError for a price of what is not among the normalised names of machines."""
+    for name in (text.rpartition("=")[0].strip() for text in prices):
+        if name and catalog.normalise(name) not in compared:
+            raise SpecError(f"--price: expected the id of a machine that is compared, found {short(name)}")
 
 
 def _line(
@@ -124,7 +139,7 @@ def _line(
     try:
         prediction = single_point(hw, model, quant, **words)
     except SpecError as error:
-        return Line(hw, model, quant or "", reason=str(error))
+        return Line(hw, model, quant or "", asked=hw, reason=str(error))
     names = prediction.names
     parts = _parts(prediction)
     drawn, costs = [power_of(part) for part in parts], [price_of(part) for part in parts]
@@ -135,22 +150,24 @@ def _line(
     own = prices.get(catalog.normalise(names["hardware"]), prices.get(catalog.normalise(hw), prices.get("")))
     if own is not None:
         price, dates, basis = own, [], "override"
-    left_out = "" if own is not None else _left_out(parts)
     runs = prediction.runs
     return Line(
         names["hardware"],
         names["model"],
         prediction.weights.quant,
         prediction,
-        "" if runs else "does not fit",
-        power,
-        _weakest([power_meaning(part) for part in parts]) if power is not None else None,
-        price,
-        min(filter(None, dates), default="") if price is not None else "",
-        basis if price is not None else "",
-        left_out,
-        economy(prediction.prefill, power, price, terms) if runs else Economy(),
-        economy(prediction.decode, power, price, terms) if runs else Economy(),
+        asked=hw,
+        reason="" if runs else "does not fit",
+        power_w=power,
+        power_meaning=_weakest([power_meaning(part) for part in parts]) if power is not None else None,
+        price=price,
+        price_date=min(filter(None, dates), default="") if price is not None else "",
+        price_basis=basis if price is not None else "",
+        power_source=_sources(parts, drawn) if power is not None else "",
+        price_source=_sources(parts, costs) if price is not None and own is None else "",
+        left_out=_left_out(parts),
+        prefill=economy(prediction.prefill, power, price, terms) if runs else Economy(),
+        decode=economy(prediction.decode, power, price, terms) if runs else Economy(),
     )
 
 
@@ -162,6 +179,12 @@ def _parts(prediction: Prediction) -> list[Hardware]:
     found = [one.hardware for one in placement.devices]
     host = placement.host.hardware if placement.host else hardware
     return found if host.name == hardware.name else [*found, host]
+
+
+def _sources(parts: Sequence[Hardware], figures: Sequence[Figure | None]) -> str:
+    """What states the figures of the parts, each once."""
+    named = [source_of(part, figure) for part, figure in zip(parts, figures, strict=True) if figure]
+    return "; ".join(dict.fromkeys(filter(None, named)))
 
 
 def _left_out(parts: Sequence[Hardware]) -> str:
@@ -189,21 +212,11 @@ def economy(phase: Phase | None, power_w: float | None, price: float | None, ter
             "high_j_per_token": float(joules_per_token(power_w, low)),
             "tokens_per_kwh": float(tokens_per_kwh(power_w, speed)),
         }
-    # A part of the cost is not the cost: without a figure that the terms ask for there is none.
-    known = terms.per_hour is not None or (price is not None and (terms.kwh is None or power_w is not None))
-    costs: dict[str, float] = {}
-    if known:
-        second = cost_per_second(
-            price=price,
-            power_w=power_w,
-            kwh=terms.kwh,
-            lifetime_s=terms.lifetime_s,
-            utilisation=terms.utilisation,
-            per_hour=terms.per_hour,
-        )
-        at = {"usd_per_million": speed, "low_usd_per_million": high, "high_usd_per_million": low}
-        costs = {name: float(per_million(second, tok_s)) for name, tok_s in at.items() if second is not None}
-    return Economy(**energy, **costs, tok_s_per_usd=None if price is None else speed / price)
+    at = {"usd_per_million": speed, "low_usd_per_million": high, "high_usd_per_million": low}
+    paid = {name: usd_per_million(terms, tok_s, price, power_w) for name, tok_s in at.items()}
+    costs = {name: float(cost) for name, cost in paid.items() if cost is not None}
+    # What was a gift has no speed by its price.
+    return Economy(**energy, **costs, tok_s_per_usd=speed / price if price else None)
 
 
 def _rank(line: Line, order: Order) -> tuple[bool, float]:
@@ -245,13 +258,15 @@ def _verdicts(lines: Sequence[Line], rented: bool) -> list[str]:
     speeds, costs = [], []
     for line in lines:
         label = f"{line.hardware} {line.quant}" if several else line.hardware
-        alone = f" ({line.left_out.partition(',')[0]})" if line.left_out and not rented else ""
+        own = line.price_basis == "override"  # of whatever its giver means
+        alone = f" ({line.left_out.partition(',')[0]})" if line.left_out and not (rented or own) else ""
         decode, paid = line.prediction.decode if line.prediction else None, line.decode
         if decode is not None:
             # Slowness, so that less is better here as with costs.
             speeds.append((label, -float(decode.high_tok_s), -float(decode.tok_s), -float(decode.low_tok_s)))
-        if paid.usd_per_million and paid.low_usd_per_million and paid.high_usd_per_million:
-            costs.append((label + alone, paid.low_usd_per_million, paid.usd_per_million, paid.high_usd_per_million))
+        if paid.usd_per_million is not None:
+            low, high = paid.low_usd_per_million or 0.0, paid.high_usd_per_million or 0.0
+            costs.append((label + alone, low, paid.usd_per_million, high))
     found = []
     if len(speeds) > 1:
         best, value, rest = _best(speeds)

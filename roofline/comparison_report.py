@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from roofline.comparison import Economy, Line, listed, verdicts
+from roofline.comparison import MOST_NAMED, Economy, Line, listed, verdicts
 from roofline.economy import Terms, power_mark, terms_words
 from roofline.prediction import Phase
-from roofline.report import Format, printable, render, to_csv, to_json
+from roofline.report import Format, printable, render, speed_range, to_csv, to_json
 from roofline.units import format_number, format_quantity
 
 SCHEMA = "roofline.comparison/1"
@@ -54,9 +54,20 @@ def record(line: Line) -> dict[str, Any]:
         "price_usd": line.price,
         "price_date": line.price_date or None,
         "price_basis": line.price_basis or None,
-        "left_out": line.left_out or None,
+        "power_source": line.power_source or None,
+        "price_source": line.price_source or None,
+        "not_covered": line.left_out or None,
     }
     return found
+
+
+def _terms(terms: Terms) -> dict[str, float | None]:
+    return {
+        "usd_per_kwh": terms.kwh,
+        "lifetime_s": terms.lifetime_s,
+        "utilisation": terms.used,
+        "usd_per_hour": terms.per_hour,
+    }
 
 
 def _speeds(phase: Phase | None) -> dict[str, Any]:
@@ -76,7 +87,7 @@ def comparison(lines: Sequence[Line], terms: Terms, form: Format) -> str:
         return to_json(
             {
                 "schema": SCHEMA,
-                "terms": asdict(terms),
+                "terms": _terms(terms),
                 "rows": rows,
                 "verdicts": verdicts(lines, terms.per_hour is not None),
             }
@@ -111,13 +122,6 @@ def _cells(line: Line, row: Mapping[str, Any]) -> dict[str, Any]:
         "tok_s_per_usd": paid.tok_s_per_usd,
         "usd_range": _cost(paid),
     }
-
-
-def speed_range(value: float | None, low: float | None, high: float | None) -> str | None:
-    """'8.25 (4.21–16.2)': a figure with its band; None where it is unknown."""
-    if value is None or low is None or high is None:
-        return None
-    return f"{format_number(value)} ({format_number(low)}–{format_number(high)})"
 
 
 def memory_words(total: float | None, usable: float | None) -> str | None:
@@ -156,13 +160,27 @@ def _remarks(lines: Sequence[Line], terms: Terms) -> list[str]:
     marks = [power_mark(line.power_meaning) for line in lines]
     legend = [text for mark, text in LEGEND.items() if mark in marks or (mark == "?" and _has_assumed_price(lines))]
     found += [f"Marks: {'; '.join(legend)}."] if legend else []
-    for left_out in sorted({line.left_out for line in lines if line.left_out}):
-        names = list(dict.fromkeys(line.hardware for line in lines if line.left_out == left_out))
-        found.append(f"Price and power are of {left_out}: {listed(names)}.")
+    left_out = {(line.left_out, line.price_basis == "override") for line in lines if line.left_out}
+    for without, own in sorted(left_out):
+        names = _names(line for line in lines if (line.left_out, line.price_basis == "override") == (without, own))
+        found.append(f"{'Power is' if own else 'Price and power are'} of {without}: {names}.")
+    found += _price_sources(lines)
     for reason in dict.fromkeys(line.reason for line in lines if line.prediction is None):
-        names = list(dict.fromkeys(line.hardware for line in lines if line.reason == reason))
-        found.append(f"Not predicted: {listed(names)}: {reason}")
+        found.append(f"Not predicted: {_names(line for line in lines if line.reason == reason)}: {reason}")
     return found
+
+
+def _price_sources(lines: Sequence[Line]) -> list[str]:
+    """Who states the prices, where these are few."""
+    sources = list(dict.fromkeys(line.price_source for line in lines if line.price_source))
+    named = [f"{_names(line for line in lines if line.price_source == source)}: {source}" for source in sources]
+    if len(named) > MOST_NAMED:
+        return [f"Prices have {len(named)} sources; JSON and CSV name each."]
+    return [f"Price of {text}." for text in named]
+
+
+def _names(lines: Iterable[Line]) -> str:
+    return listed(list(dict.fromkeys(line.hardware for line in lines)))
 
 
 def _has_assumed_price(lines: Sequence[Line]) -> bool:

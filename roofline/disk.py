@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from roofline.links import link_rate, pcie_bandwidth
 from roofline.machine import Machine
 from roofline.memory import MemoryBill
 from roofline.parts import has_own_memory
@@ -153,15 +154,13 @@ def load_seconds(
     CPU is ready at once. The steps follow each other, an upper bound.
     """
     reordered = (repacked + repacked) / (host or machine).sustained_bandwidth
-    return LoadTime(file_bytes / rate, excess / rate, _copy_seconds(copied, machine), reordered)
+    return LoadTime(file_bytes / rate, excess / rate, _copy_seconds(copied, machine, host), reordered)
 
 
-def _copy_seconds(size: float, machine: Machine) -> float | None:
+def _copy_seconds(size: float, machine: Machine, host: Machine | None) -> float | None:
     """Time to copy `size` bytes into the buffers of the backend [s]; None where the link is not known."""
     if size == 0:
         return 0.0
-    if not has_own_memory(machine):
-        return (size + size) / machine.sustained_bandwidth
-    link = machine.hardware.link
-    bandwidth = link.pcie_bandwidth if link else None
-    return None if bandwidth is None else size / (bandwidth * machine.engine.link_share.value)
+    if has_own_memory(machine) and pcie_bandwidth(machine, host) is None:
+        return None
+    return size / link_rate(machine, host)

@@ -43,6 +43,13 @@ class Terms:
     utilisation: float | None = None
     per_hour: float | None = None
 
+    @property
+    def used(self) -> float:
+        """The share of the time that holds: the one that was given, else the custom [1]."""
+        if self.utilisation is not None:
+            return self.utilisation
+        return UTILISATION if self.per_hour is None else 1.0
+
 
 def terms(
     kwh: float | None = None,
@@ -58,6 +65,8 @@ def terms(
         raise SpecError(f"--utilisation: expected a share above 0 and up to 1, found {utilisation:g}")
     if per_hour is not None and kwh is not None:
         raise SpecError("--per-hour: expected no --kwh beside it, since the rent includes the energy, found both")
+    if per_hour is not None and lifetime != LIFETIME:
+        raise SpecError("--per-hour: expected no --lifetime beside it, since nothing is bought, found both")
     try:
         seconds = duration(lifetime)
     except ValueError as error:
@@ -124,6 +133,12 @@ def _together(figure: Figure, units: int) -> Figure:
         return figure
     text = f"{units} × {figure}"
     return figure.model_copy(update={"value": figure.value * units, "text": text, "basis": "derived"})
+
+
+def source_of(hardware: Hardware, figure: Figure) -> str:
+    """Title and address of what states a figure; '' where nothing does."""
+    found = hardware.sources.get(figure.source)
+    return "" if found is None else f"{found.title} ({found.url})" if found.url else found.title
 
 
 def price_covers(hardware: Hardware) -> str:
@@ -193,6 +208,24 @@ def per_million(second: Real, tok_s: Real) -> Real:
     return MILLION * second / tok_s
 
 
+def usd_per_million(paid: Terms, tok_s: Real, price: float | None, power_w: float | None) -> Real | None:
+    """Cost of a million tokens at tok_s [1/s] under terms, in USD; price [USD], power_w [W].
+
+    None without a figure that the terms ask for: a part of the cost is not the cost.
+    """
+    if paid.per_hour is None and (price is None or (paid.kwh is not None and power_w is None)):
+        return None
+    return cost_per_million(
+        tok_s,
+        price=price,
+        power_w=power_w,
+        kwh=paid.kwh,
+        lifetime_s=paid.lifetime_s,
+        utilisation=paid.utilisation,
+        per_hour=paid.per_hour,
+    )
+
+
 def _percent(share: float) -> str:
     return f"{format_number(100 * share, 2)} %"
 
@@ -202,8 +235,7 @@ def terms_words(paid: Terms) -> str:
     if paid.per_hour is not None:
         used = f", {_percent(paid.utilisation)} of it used" if paid.utilisation is not None else ""
         return f"rented at {format_number(paid.per_hour)} USD an hour{used}"
-    utilisation = UTILISATION if paid.utilisation is None else paid.utilisation
     years = format_number(paid.lifetime_s / duration("1y"), 2)
-    owned = f"price over {years} years, used {_percent(utilisation)} of the time"
+    owned = f"price over {years} years, used {_percent(paid.used)} of the time"
     energy = f", and energy at {format_number(paid.kwh)} USD/kWh" if paid.kwh is not None else ", energy not counted"
     return owned + energy

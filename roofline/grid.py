@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from roofline.calculator import check_supported, run
 from roofline.machine import Machine
-from roofline.memory import MemoryBill, bill, stacked
+from roofline.machines import Machines
+from roofline.memory import MemoryBill, bill, capacities, stacked
 from roofline.numa import nodes
 from roofline.parts import has_own_memory
 from roofline.prediction import Phase, total
@@ -19,6 +20,8 @@ from roofline.stack import WeightStack
 from roofline.weights import Weights
 from roofline.workload import Real, Step, Workload
 
+MOST_BILLS = 64  # that a task remembers
+
 
 class Task:
     """A workload with its steps, which many machines share."""
@@ -26,8 +29,9 @@ class Task:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self._steps: dict[int, tuple[tuple[Step | None, Literal["prefill", "decode"]], ...]] = {}
+        self._bills: dict[tuple[Any, ...], MemoryBill] = {}
 
-    def steps(self, machine: Machine) -> tuple[tuple[Step | None, Literal["prefill", "decode"]], ...]:
+    def steps(self, machine: Machine | Machines) -> tuple[tuple[Step | None, Literal["prefill", "decode"]], ...]:
         """Prefill and decode, each None where no tokens are asked for."""
         workload = self.workload
         ubatch = workload.ubatch or machine.runtime.ubatch
@@ -37,14 +41,31 @@ class Task:
             self._steps[ubatch] = ((prefill, "prefill"), (decode, "decode"))
         return self._steps[ubatch]
 
+    def bill(self, stack: WeightStack, machine: Machine) -> MemoryBill:
+        """The bill of several quantisations: they differ in their weights alone."""
+        # Where the weights lie is a matter of the machine's form, the rest of the bill of its engine.
+        form = (has_own_memory(machine), machine.count, machine.split, machine.numa and nodes(machine.hardware))
+        if form not in stack.known:
+            stack.known[form] = [bill(stack.model, weights, machine, Workload()) for weights in stack.weights]
+        if machine.count > 1:
+            one = bill(stack.model, stack.weights[0], machine, self.workload)
+            return stacked(one, stack.known[form], stack.file_bytes.shape)
+        key = (stack.serial, form, id(machine.engine))
+        if key not in self._bills:
+            if len(self._bills) > MOST_BILLS:
+                self._bills.clear()
+            one = bill(stack.model, stack.weights[0], machine, self.workload)
+            self._bills[key] = stacked(one, stack.known[form], stack.file_bytes.shape)
+        capacity, usable, assumed = capacities(machine)
+        return replace(self._bills[key], capacity=capacity, usable=usable, assumed_capacity=assumed)
+
 
 @dataclass(frozen=True)
 class Grid:
-    """Both phases and the memory of a grid of points; what a Prediction is for one quantisation."""
+    """Both phases of a grid of points; of machines side by side those are along the first axis."""
 
     prefill: Phase | None
     decode: Phase | None
-    memory: MemoryBill
     gen: Real
 
     @property
@@ -57,13 +78,13 @@ class Grid:
         }
 
 
-def grid(machine: Machine, stack: WeightStack, task: Task, memory: MemoryBill) -> Grid:
+def grid(machine: Machine | Machines, stack: WeightStack, task: Task) -> Grid:
     """A model in several quantisations on a machine, over a workload of arrays; SpecError where it cannot run."""
     prefill, decode = (
         run(stack.model, stack, machine, task.workload, step, banded) if step else None
         for step, banded in task.steps(machine)
     )
-    return Grid(prefill, decode, memory, task.workload.gen)
+    return Grid(prefill, decode, task.workload.gen)
 
 
 def unsupported(weights: Weights, machine: Machine, workload: Workload) -> str:
@@ -85,13 +106,3 @@ def _reason(weights: Weights, machine: Machine, workload: Workload) -> str:
     except SpecError as error:
         return str(error)
     return ""
-
-
-def stacked_bill(stack: WeightStack, machine: Machine, workload: Workload) -> MemoryBill:
-    """The bill of several quantisations: they differ in their weights alone."""
-    one = bill(stack.model, stack.weights[0], machine, workload)
-    # Where the weights lie is a matter of the machine's form; what else it has is in the first bill.
-    form = (has_own_memory(machine), machine.hardware.count, machine.split, machine.numa and nodes(machine.hardware))
-    if form not in stack.known:
-        stack.known[form] = [bill(stack.model, weights, machine, Workload()) for weights in stack.weights]
-    return stacked(one, stack.known[form], stack.file_bytes.shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -62,8 +63,76 @@ def _either(mask: NDArray[np.bool_], one: Real, other: Real) -> Real:
     return np.where(mask, one, other)
 
 
+class Timing(ABC):
+    """What turns operations and bytes into seconds: of one machine, or of machines side by side (machines.Machines)."""
+
+    @property
+    @abstractmethod
+    def engine(self) -> Engine:
+        """The backend's constants."""
+
+    @property
+    @abstractmethod
+    def sustained_bandwidth(self) -> Real:
+        """What is read with all threads [B/s]."""
+
+    @property
+    @abstractmethod
+    def activation_share(self) -> Real:
+        """Rate at which activations move, as a share of the sustained bandwidth [1]."""
+
+    @property
+    @abstractmethod
+    def node_seconds(self) -> Real:
+        """Fixed cost of one graph node for single tokens [s]."""
+
+    @property
+    @abstractmethod
+    def wide_node_seconds(self) -> Real:
+        """The same for many tokens at once [s]."""
+
+    @abstractmethod
+    def pace(self, use: Use | Uses) -> Pace:
+        """What the kernel for a use reaches; arrays along the first axis for uses side by side."""
+
+    def times(
+        self, use: Use | Uses, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
+    ) -> tuple[Real, Real, Real]:
+        """(compute seconds, memory seconds, sharpness of their overlap) of a product or an attention.
+
+        streamed: bytes of weights or cache [B], read at the kernel's share of the sustained bandwidth. columns: tokens
+        that meet one matrix. width: tokens at once, which tells few from many, per element where it is an array.
+        """
+        few = self.is_few(width)
+        if isinstance(few, np.ndarray):
+            narrow, wide = self.pace(use.where(few=True)), self.pace(use.where(few=False))
+            pace = Pace(*(_either(few, one, other) for one, other in zip(narrow, wide, strict=True)))
+        else:
+            pace = self.pace(use.where(few=few))
+        compute = flops / pace.rate * saturation(columns, pace.half)
+        memory = streamed / (pace.stream * self.sustained_bandwidth) + self.activation_time(activations)
+        return compute, memory, pace.sharpness
+
+    def is_few(self, width: Real) -> bool | NDArray[np.bool_]:
+        """Whether so many tokens at once run in the kernels for few columns."""
+        few = width <= self.engine.few_columns
+        return few if isinstance(few, np.ndarray) else bool(few)
+
+    def node_cost(self, width: Real) -> Real:
+        """Fixed cost of one graph node with `width` tokens at once [s]; per element where it is an array."""
+        few = self.is_few(width)
+        if not isinstance(few, np.ndarray):
+            return self.node_seconds if few else self.wide_node_seconds
+        cost: Real = np.where(few, self.node_seconds, self.wide_node_seconds)
+        return cost
+
+    def activation_time(self, size: Real) -> Real:
+        """Seconds to read and write `size` bytes of activations [s]; caches make it faster than memory."""
+        return size / (self.activation_share * self.sustained_bandwidth)
+
+
 @dataclass(frozen=True)
-class Machine:
+class Machine(Timing):
     """hardware under one backend of a runtime, with a number of CPU threads.
 
     split: how several devices share a model, by 'layer' or by 'tensor'. link: what joins them, 'nvlink' or 'pcie', the
@@ -82,6 +151,11 @@ class Machine:
     def engine(self) -> Engine:
         """The backend's constants."""
         return self.runtime.engine(self.backend)
+
+    @property
+    def count(self) -> int:
+        """Devices that are alike [1]."""
+        return self.hardware.count
 
     @cached_property
     def peaks(self) -> dict[str, float]:
@@ -192,10 +266,6 @@ class Machine:
         if self.core_bandwidth is None:
             return limit
         return float(joint_limit(self.core_bandwidth.value * product(self.factors("core")) * self.cycles, limit))
-
-    def activation_time(self, size: Real) -> Real:
-        """Seconds to read and write `size` bytes of activations [s]; caches make it faster than memory."""
-        return size / (self.activation_share * self.sustained_bandwidth)
 
     @cached_property
     def activation_share(self) -> float:
@@ -336,29 +406,6 @@ class Machine:
     def _paces_by_type(self) -> dict[tuple[Use, tuple[str, ...]], tuple[Real, ...]]:
         return {}
 
-    def times(
-        self, use: Use | Uses, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
-    ) -> tuple[Real, Real, Real]:
-        """(compute seconds, memory seconds, sharpness of their overlap) of a product or an attention.
-
-        streamed: bytes of weights or cache [B], read at the kernel's share of the sustained bandwidth. columns: tokens
-        that meet one matrix. width: tokens at once, which tells few from many, per element where it is an array.
-        """
-        few = self.is_few(width)
-        if isinstance(few, np.ndarray):
-            narrow, wide = self.pace(use.where(few=True)), self.pace(use.where(few=False))
-            pace = Pace(*(_either(few, one, other) for one, other in zip(narrow, wide, strict=True)))
-        else:
-            pace = self.pace(use.where(few=few))
-        compute = flops / pace.rate * saturation(columns, pace.half)
-        memory = streamed / (pace.stream * self.sustained_bandwidth) + self.activation_time(activations)
-        return compute, memory, pace.sharpness
-
-    def is_few(self, width: Real) -> bool | NDArray[np.bool_]:
-        """Whether so many tokens at once run in the kernels for few columns."""
-        few = width <= self.engine.few_columns
-        return few if isinstance(few, np.ndarray) else bool(few)
-
     def sharpness(self, use: Use) -> float:
         """The kernel's own sharpness of overlap, else the backend's [1]."""
         return float(self.pace(use).sharpness)
@@ -370,16 +417,9 @@ class Machine:
         """Fixed cost of one graph node for single tokens [s]: a barrier between threads, or a kernel launch."""
         return self._node_seconds(few=True)
 
-    def node_cost(self, width: Real) -> Real:
-        """Fixed cost of one graph node with `width` tokens at once [s]; per element where it is an array."""
-        few = self.is_few(width)
-        if not isinstance(few, np.ndarray):
-            return self.node_seconds if few else self._wide_node_seconds
-        cost: Real = np.where(few, self.node_seconds, self._wide_node_seconds)
-        return cost
-
     @cached_property
-    def _wide_node_seconds(self) -> float:
+    def wide_node_seconds(self) -> float:
+        """The same for many tokens at once [s]."""
         return self._node_seconds(few=False)
 
     def _node_seconds(self, few: bool) -> float:

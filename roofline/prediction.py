@@ -88,7 +88,7 @@ class Phase:
     operators: tuple[OperatorCost, ...]
     seconds: Real
     light_seconds: Real
-    bandwidth: float
+    bandwidth: Real
     band: Band
     disk_seconds: Real = 0.0
     slowest_disk_seconds: Real = 0.0

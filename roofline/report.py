@@ -70,7 +70,7 @@ COLUMNS: dict[str, Column] = {
         _column("high_tok_s", "high", "tok/s", "upper end of the 80 % band"),
         _column("ceiling_tok_s", "speed of light", "tok/s", "all peaks reached, nothing else to do"),
         _column("seconds", "time", "s", "duration", quantity=True),
-        _column("bound", "bound", "", "what most of the time goes to: compute, memory or overhead"),
+        _column("bound", "bound", "", "what most of the time goes to: compute, memory, overhead, link or disk"),
         _column("flops", "FLOP", "FLOP", "operations, a multiply-add is 2", quantity=True),
         _column("bytes", "bytes", "B", "bytes moved", quantity=True),
         _column("intensity_flop_per_byte", "intensity", "FLOP/B", "arithmetic intensity"),
@@ -183,6 +183,7 @@ COLUMNS: dict[str, Column] = {
         _column("cold_load_s", "load", "s", "time to load the model from the disk", quantity=True),
         _column("warm_load_s", "load again", "s", "time to load the model from the page cache", quantity=True),
         _column("slowest_seconds", "slowest", "s", "wait behind a page cache that keeps nothing", quantity=True),
+        _column("tok_range", "expected", "tok/s", "expected speed with its band"),
         _column("prefill_range", "prefill", "tok/s", "prefill speed with its band"),
         _column("decode_range", "decode", "tok/s", "decode speed with its band"),
         _column("memory_range", "memory", "", "memory needed, of what is usable"),
@@ -196,16 +197,18 @@ COLUMNS: dict[str, Column] = {
         _column("price_usd", "price", "USD", "price of all devices", digits=9),
         _column("price_date", "as of", "", "when the price held: launch, or the source's date"),
         _column("price_basis", "price is", "", "stated by a source, assumed, or given as an override"),
-        _column("left_out", "without", "", "what price and power do not cover"),
+        _column("power_source", "power from", "", "who states the power"),
+        _column("price_source", "price from", "", "who states the price"),
+        _column("not_covered", "without", "", "what price and power do not cover"),
         _column("tok_s_per_usd", "tok/s/USD", "", "decode speed in tok/s by price in USD"),
         _column("usd_range", "USD/M tokens", "", "cost of a million decoded tokens with its band"),
         _column("usd_per_million", "cost", "USD", "cost of a million tokens"),
         _column("verdicts", "verdicts", "", "which one is fastest, which one cheapest, and what the bands say"),
         _column("terms", "terms", "", "how a machine is paid for"),
-        _column("kwh", "kWh", "USD", "price of a kilowatt-hour"),
+        _column("usd_per_kwh", "kWh", "USD", "price of a kilowatt-hour"),
         _column("lifetime_s", "lifetime", "s", "how long a machine is used", quantity=True),
         _column("utilisation", "utilisation", "", "share of the time in which it makes tokens"),
-        _column("per_hour", "rent", "USD/h", "price of a rented hour"),
+        _column("usd_per_hour", "rent", "USD", "price of a rented hour"),
         _column("band", "band", "", "factor about the expected speed that holds eight of ten measurements"),
         _column("rows", "rows", "", "observations", digits=9),
         _column("devices", "devices", "", "distinct devices", digits=9),
@@ -259,7 +262,7 @@ COLUMNS: dict[str, Column] = {
         _column("ideal_speedup", "ideal", "", "speed-up where verifying costs no more than a token"),
         _column("break_even", "break-even", "", "acceptance from which drafting is worth it"),
         _column("plain_tok_s", "plain", "tok/s", "decode speed without drafts"),
-        _column("cost", "draft/token", "", "time of a drafted token by that of a token"),
+        _column("draft_ratio", "draft/token", "", "time of a drafted token by that of a token"),
         _column("free_up_to", "free up to", "token", "most drafted tokens whose verifying is free", digits=9),
         _column("core", "core", "", "kind of core that the last thread occupies; SMT is a core's second thread"),
         _column("prefill_low_tok_s", "prefill low", "tok/s", "lower end of the prefill's 80 % band"),
@@ -299,6 +302,13 @@ def cell(key: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return printable(", ".join(str(part) for part in value))
     return printable(str(value))
+
+
+def speed_range(value: float | None, low: float | None, high: float | None) -> str | None:
+    """'8.25 (4.21–16.2)': a figure with its band; None where it is unknown."""
+    if value is None or low is None or high is None:
+        return None
+    return f"{format_number(value)} ({format_number(low)}–{format_number(high)})"
 
 
 def printable(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from roofline.prediction import Phase, Prediction
 from roofline.reasons import band_words, memory_words
-from roofline.report import Format, record, render, title, to_csv, to_json
+from roofline.report import Format, record, render, speed_range, title, to_csv, to_json
 from roofline.serving.embedding import Embedding
 from roofline.serving.knee import KNEE, Reach
 from roofline.serving.users import Serving
@@ -16,6 +16,8 @@ from roofline.speculation import FREE, NGRAM, Speculation, vocabulary_remark
 from roofline.threads import Curve, Point, reasons
 from roofline.units import format_number, format_quantity
 
+#: In tables a speed and its band are one column: the key of the column, and what stands before its figures' keys.
+_RANGES = {"tok_range": "", "prefill_range": "prefill_", "decode_range": "decode_"}
 _HEAD = ("hardware", "model", "quant", "runtime", "backend", "threads")
 _WORK = ("prompt", "gen", "depth", "batch")
 
@@ -27,6 +29,7 @@ _ROUNDS = (
     "draft_tokens", "expected_tokens", "draft_s", "verify_s", "verify_ratio", "verify_bytes", "tok_s", "low_tok_s",
     "high_tok_s", "speedup", "ideal_speedup", "break_even", "mark",
 )  # fmt: skip
+_OF_WHAT_FITS = ("draft_s", "verify_s", "tok_s", "low_tok_s", "high_tok_s", "speedup")
 _TEXTS = (
     "prompt", "batch", "texts_s", "tok_s", "low_tok_s", "high_tok_s", "with_head_tok_s", "together", "batch_s",
     "total_bytes", "fits", "bound",
@@ -55,7 +58,20 @@ def _report(
     if form == "csv":
         return to_csv(rows, columns)
     text = "\n".join(sentences) if form == "table" else "\n\n".join(sentences)
-    return f"{title(prediction)}\n\n{render(rows, columns, form)}\n{text}\n"
+    return f"{title(prediction)}\n\n{_table(rows, columns, form)}\n{text}\n"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Format) -> str:
+    """Rows for a person: a speed and its band in one column."""
+    cells, shown = [dict(row) for row in rows], list(columns)
+    for key, prefix in _RANGES.items():
+        figures = [f"{prefix}{figure}" for figure in ("tok_s", "low_tok_s", "high_tok_s")]
+        if set(figures) <= set(columns):
+            shown[shown.index(figures[0])] = key
+            shown = [column for column in shown if column not in figures]
+            for cell in cells:
+                cell[key] = speed_range(*(cell.get(figure) for figure in figures))
+    return render(cells, shown, form)
 
 
 # -- users ------------------------------------------------------------------------------------------------------------
@@ -101,7 +117,7 @@ def _users_words(result: Serving) -> list[str]:
     if result.cached:
         now = format_quantity(float(one.ttft_s or 0.0), "s")
         words.append(
-            f"Cached: {result.cached} tokens of each prompt, so that a lone user's first token comes after {now} for "
+            f"Cached: {_plural(result.cached, 'token')} of each prompt, so that a lone user's first token comes after {now} for "
             f"{format_quantity(result.uncached_ttft_s, 's')}."
         )
     return [*words, f"Band: {band_words(one)}"]
@@ -110,7 +126,7 @@ def _users_words(result: Serving) -> list[str]:
 def _many(found: Reach) -> str:
     if found.more:
         return f"{found.users} users or more"
-    return "nobody" if not found.users else "1 user" if found.users == 1 else f"{found.users} users"
+    return _plural(found.users, "user") if found.users else "nobody"
 
 
 def _except(found: Reach) -> str:
@@ -123,7 +139,8 @@ def _except(found: Reach) -> str:
 def _in_memory(result: Serving) -> str:
     if result.in_memory is None:
         return "how many users fit is for its owner to say (--set memory.capacity=64GB)"
-    return f"{_many(Reach(result.in_memory))} at most, each with a cache of {result.positions:.0f} tokens"
+    placed = " with the layers where they are," if result.prediction.placement else ""
+    return f"{_many(Reach(result.in_memory))} at most,{placed} each with a cache of {result.positions:.0f} tokens"
 
 
 # -- drafts -----------------------------------------------------------------------------------------------------------
@@ -137,20 +154,24 @@ def speculation(result: Speculation, form: Format) -> str:
         "draft": draft.names.get("model") if draft else NGRAM,
         "draft_quant": draft.weights.quant if draft else None,
         "acceptance": result.acceptance,
-        "plain_tok_s": float(result.plain.tok_s),
-        "cost": result.cost,
-        "draft_tokens": result.best.draft_tokens,
+        "plain_tok_s": float(result.plain.tok_s) if result.fits else None,
+        "draft_ratio": result.cost,
+        "draft_tokens": result.best.draft_tokens if result.fits else None,
         "free_up_to": result.free_up_to,
         "total_bytes": result.total_bytes,
         "usable_bytes": result.usable_bytes,
         "fits": result.fits,
     }
     rows = [asdict(line) for line in result.rounds]
+    if not result.fits:
+        rows = [row | dict.fromkeys(_OF_WHAT_FITS) | {"mark": ""} for row in rows]
     return _report(head, one, rows, _ROUNDS, _speculation_words(result), form)
 
 
 def _speculation_words(result: Speculation) -> list[str]:
     best, one = result.best, result.target
+    if not result.fits:
+        return [f"Does not fit: {_both_words(result)}."]
     plain = f"{format_number(float(result.plain.tok_s))} tok/s without drafts"
     if best.speedup > 1:
         first = f"Best: {_tokens(best.draft_tokens)} a round, {format_number(best.speedup)} times {plain}."
@@ -182,16 +203,20 @@ def _speculation_words(result: Speculation) -> list[str]:
 
 
 def _tokens(drafted: int) -> str:
-    return "1 drafted token" if drafted == 1 else f"{drafted} drafted tokens"
+    return _plural(drafted, "drafted token")
+
+
+def _plural(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _both_words(result: Speculation) -> str:
-    what = "both models" if result.draft else "the model"
-    total = format_quantity(result.total_bytes, "B", binary=True)
+    needs = f"{'both models need' if result.draft else 'the model needs'} "
+    needs += format_quantity(result.total_bytes, "B", binary=True)
     if result.usable_bytes is None:
-        return f"{what} need {total}" if result.draft else f"{what} needs {total}"
+        return needs
     usable = format_quantity(result.usable_bytes, "B", binary=True)
-    return f"{what} together {total} of {usable} usable: {'fits' if result.fits else 'does not fit'}"
+    return f"{needs} of {usable} usable: fits" if result.fits else f"{needs}, but {usable} are usable"
 
 
 # -- embeddings -------------------------------------------------------------------------------------------------------
@@ -257,7 +282,7 @@ def threads(result: Curve, form: Format) -> str:
 
 def _threads(point: Point, result: Curve) -> dict[str, Any]:
     fits = bool(result.prediction.memory.fits)
-    marks = [name for name, best in (("-t", result.decode), ("-tb", result.prefill)) if best is point]
+    marks = [name for name, best in (("best -t", result.decode), ("best -tb", result.prefill)) if best is point]
     return {
         "threads": point.threads,
         "core": point.core,
@@ -265,7 +290,7 @@ def _threads(point: Point, result: Curve) -> dict[str, Any]:
         **_speeds("decode", point.decode if fits else None),
         "read_bytes_s": point.bandwidth,
         "barrier_share": point.barrier_share,
-        "mark": " ".join(marks) if fits else "",
+        "mark": ", ".join(marks) if fits else "",
     }
 
 

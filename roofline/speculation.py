@@ -29,6 +29,7 @@ DRAFT_TOKENS = "1,2,3,4,5,6,7,8"
 MOST_DRAFT_TOKENS = 256
 FREE = 1.25  # verifying up to so many times as long as decoding one token counts as free
 _HALVINGS = 50
+_PLACED = ("gpu_layers", "overrides", "op_offload")
 
 
 def expected_tokens(acceptance: Real, draft_tokens: Real) -> Real:
@@ -140,8 +141,9 @@ def asked(
     target = single_point(hw, model, quant, **settings)
     small = None
     if draft != NGRAM:
-        device = hw.partition("+")[0]
-        placed = ("gpu_layers", "overrides", "op_offload")
+        device, _, others = hw.partition("+")
+        # What says where a model lies on several parts is not for one that lies on the first of them.
+        placed = (*_PLACED, "split", "tensor_split", "link", "numa") if others else _PLACED
         rest = {key: value for key, value in settings.items() if key not in placed}
         try:
             small = single_point(device, draft, draft_quant, **rest)

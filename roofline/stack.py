@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import count
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -60,23 +61,27 @@ class Stack:
         return _along_first(self.counts.sum(axis=1))
 
     def totals(self, figures: Sequence[Real]) -> list[Real]:
-        """Each figure (operators, …) summed over the layers of every quantisation: (quantisations, …)."""
+        """Each figure (operators, …) summed over the layers of every quantisation: (quantisations, …).
+
+        Of machines side by side (machines, operators, …) becomes (machines, quantisations, …).
+        """
         operators = len(self.groups)
         found: list[Real] = []
-        waiting: dict[int, NDArray[np.float64]] = {}
+        waiting: dict[tuple[int, ...], dict[int, NDArray[np.float64]]] = {}  # by the axes before the operators'
         for place, value in enumerate(figures):
-            if isinstance(value, np.ndarray) and value.ndim > AXES and len(value) == operators:
-                waiting[place] = value
+            if isinstance(value, np.ndarray) and value.ndim > AXES and value.shape[-AXES - 1] == operators:
+                waiting.setdefault(value.shape[: -AXES - 1], {})[place] = value
                 found.append(value)
             else:  # the same for each operator
                 alike = not isinstance(value, np.ndarray) and value == 0.0
                 found.append(0.0 if alike else self.all_layers * value)
-        if waiting:  # one product for all of them
-            summed = self.counts @ np.concatenate([value.reshape(operators, -1) for value in waiting.values()], axis=1)
+        for before, members in waiting.items():  # one product for all of them
+            flat = [value.reshape(*before, operators, -1) for value in members.values()]
+            summed = self.counts @ np.concatenate(flat, axis=-1)
             start = 0
-            for place, value in waiting.items():
-                stop = start + value.size // operators
-                found[place] = summed[:, start:stop].reshape(-1, *value.shape[1:])
+            for (place, value), one in zip(members.items(), flat, strict=True):
+                stop = start + one.shape[-1]
+                found[place] = summed[..., start:stop].reshape(*before, -1, *value.shape[-AXES:])
                 start = stop
         return found
 
@@ -84,12 +89,13 @@ class Stack:
 @dataclass(frozen=True)
 class WeightStack:
     """The stored forms of one model in several quantisations. part_of: the stack that it was taken from,
-    and where. known: what others have worked out of it and want to keep.
+    and where. serial: a number of its own. known: what others have worked out of it and want to keep.
     """
 
     model: Model
     weights: tuple[Weights, ...]
     part_of: tuple[WeightStack, NDArray[np.intp]] | None = field(default=None, repr=False, compare=False)
+    serial: int = field(default_factory=count().__next__, init=False, repr=False, compare=False)
     known: dict[Any, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _parts: dict[bytes, WeightStack] = field(default_factory=dict, init=False, repr=False, compare=False)
     _known: dict[_Key, tuple[Stack, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -68,7 +68,9 @@ def curve(hw: str, model: str, quant: str | None = None, threads: str | None = N
         if "cpu" not in own.machine.hardware.backends:
             raise SpecError(f"--hw: expected a device with CPU cores for a curve over its threads, found {short(hw)}")
         raise SpecError(f"--backend: expected cpu for a curve over threads, found {own.machine.backend}")
-    asked = sorted(set(points.numbers("threads", threads))) if threads else counts(cpu)
+    if own.prefill is None and own.decode is None:
+        raise SpecError("--prompt, --gen: expected tokens of one of them at least, found none")
+    asked = counts(cpu) if threads is None else sorted(set(points.numbers("threads", threads)))
     found = [
         _point(points.single_point(hw, model, quant, threads=number, **settings), cpu) for number in asked
     ]  # fmt: skip

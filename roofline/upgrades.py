@@ -9,9 +9,11 @@ import numpy as np
 
 from roofline.calculator import predict, run
 from roofline.inverse import most_layers
+from roofline.links import pcie_generation
 from roofline.machine import Machine, make_machine
 from roofline.model import Model
 from roofline.numa import nodes
+from roofline.parts import has_own_memory
 from roofline.placement import Placement, device_name
 from roofline.prediction import Phase, Prediction
 from roofline.spec import Figure, SpecError
@@ -70,6 +72,10 @@ def what_if(prediction: Prediction) -> list[WhatIf]:
         except SpecError:
             continue  # what this runtime or this hardware cannot do is no way out
         results.append(WhatIf(case.change, _speed(result.prefill, result.runs), _speed(result.decode, result.runs)))
+    if prediction.disk and prediction.disk.is_used and disk:
+        result = _predict(prediction.model, now, 2 * disk)
+        faster = WhatIf("the disk 2× as fast", _speed(result.prefill, result.runs), _speed(result.decode, result.runs))
+        results.insert(0, faster)
     return results
 
 
@@ -105,16 +111,32 @@ def _parts(now: _Case, model: Model) -> Iterator[_Case]:
     if placement is None and channels:
         faster = scale_memory(now.machine, 2.0)
         yield replace(now, change=f"{2 * channels} memory channels for {channels}", machine=faster)
-    link = now.machine.hardware.link
-    generation = (link.pcie_generation if link else None) or NEWEST_PCIE
-    over_pcie = placement or (now.machine.split == "tensor" and interconnect(now.machine).name == "PCIe")
-    if over_pcie and link and generation < NEWEST_PCIE:
-        newer = link.model_copy(update={"pcie_generation": generation + 1})
-        yield _on(now, f"PCIe {generation + 1}.0 for {generation}.0", _with(now.machine, "link", newer))
+    yield from _newer_links(now)
     if placement and placement.gpu_layers <= model.layers:
         more = min(placement.gpu_layers + max(model.layers // 10, 1), model.layers + 1)
         label = f"{more} layers on the GPU for {placement.gpu_layers}"
         yield replace(now, change=label, placement=replace(placement, gpu_layers=more))
+
+
+def _newer_links(now: _Case) -> Iterator[_Case]:
+    """The next PCIe generation, at both ends, where weights or activations pass it."""
+    host = now.placement.host if now.placement else None
+    generation = pcie_generation(now.machine, host) or NEWEST_PCIE
+    split = now.machine.split == "tensor" and interconnect(now.machine).name == "PCIe"
+    if generation >= NEWEST_PCIE or not (split or (now.placement and has_own_memory(now.machine))):
+        return
+    newer = _on(now, f"PCIe {generation + 1}.0 for {generation}.0", _with_pcie(now.machine, generation + 1))
+    if newer.placement and host:
+        newer = replace(newer, placement=replace(newer.placement, host=_with_pcie(host, generation + 1)))
+    yield newer
+
+
+def _with_pcie(machine: Machine, generation: int) -> Machine:
+    """The machine with at least that generation, where it states one."""
+    link = machine.hardware.link
+    if link is None or link.pcie_generation is None or link.pcie_generation >= generation:
+        return machine
+    return _with(machine, "link", link.model_copy(update={"pcie_generation": generation}))
 
 
 def _on(now: _Case, change: str, device: Machine) -> _Case:
@@ -137,6 +159,9 @@ def faster_memories(device: Machine, placement: Placement | None, factor: float)
     if placement is None:
         yield "memory", Changed(faster, None)
         return
+    if placement.host is not None and not has_own_memory(device):  # one memory, for both
+        yield "the memory", Changed(faster, replace(placement, device=faster, host=scale_memory(placement.host, factor)))
+        return
     name = "GPU 1's memory" if placement.others else "the GPU's memory"
     yield name, Changed(faster, replace(placement, device=faster))
     for index, other in enumerate(placement.others):
@@ -155,8 +180,9 @@ def worth(prediction: Prediction) -> dict[str, float]:
     if phase is None or not phase.has_link:
         return {}
     changes = dict(faster_memories(machine, placement, A_QUARTER))
-    faster = _scale_link(machine, A_QUARTER)
-    changes["the link"] = Changed(faster, replace(placement, device=faster) if placement else None)
+    if placement is None or has_own_memory(machine):
+        faster = _scale_link(machine, A_QUARTER)
+        changes["the link"] = Changed(faster, replace(placement, device=faster) if placement else None)
     gains = {}
     for name, changed in changes.items():
         one = run(

@@ -1,17 +1,20 @@
 """Machines side by side: the same numbers as predict, costs from them, and words for what the bands tell apart."""
 
 import csv
+import inspect
 import io
 import json
+import re
 
 import pytest
 
-from roofline import api
+from roofline import api, report
 from roofline.comparison import Economy, Line, compare, price_list, verdicts
 from roofline.economy import terms
 from roofline.points import expand
 from roofline.report import COLUMNS
 from roofline.spec import SpecError
+from tests.doc_blocks import ROOT
 from tests.running import Run, runner
 
 MODEL = ("--model", "llama-3.1-8b", "--quant", "q4_k_m")
@@ -81,7 +84,8 @@ def test_pairs_and_counts_are_paid_in_full() -> None:
 
 def test_a_price_of_ones_own_is_of_the_whole_line() -> None:
     two, one = lines("rtx-3090x2,rpi5", prices=["RTX-3090 x2=1400", "100USD"])
-    assert (two.price, two.price_basis, two.price_date, two.left_out) == (1400, "override", "", "")
+    assert (two.price, two.price_basis, two.price_date, two.price_source) == (1400, "override", "", "")
+    assert two.left_out.startswith("the card alone")  # the power still is
     assert one.price == 100
     assert two.decode.tok_s_per_usd == pytest.approx(float(two.prediction.decode.tok_s) / 1400)  # type: ignore[union-attr]
 
@@ -94,6 +98,40 @@ def test_the_best_comes_first_and_what_is_unknown_last(order: str, first: str) -
     assert found[0].hardware == first
     if order in ("price", "energy"):
         assert found[-1].hardware == "m5-10gpu"  # neither its price nor its power is known
+
+
+def test_what_is_there_already_costs_its_energy() -> None:
+    """11.75 W at 0.30 USD/kWh: a million tokens cost 11.75 / 1000 · 0.30 · 1e6 / speed / 3600."""
+    (line,) = lines("rpi5", prices=["0"])
+    assert line.prediction is not None and line.prediction.decode is not None
+    speed = float(line.prediction.decode.tok_s)
+    assert line.decode.usd_per_million == pytest.approx(0.01175 * 0.3 * 1e6 / speed / 3600)
+    assert line.decode.tok_s_per_usd is None
+    found = verdicts(compare("rpi5,rtx-4090", "llama-3.1-8b", "q4_k_m", terms(), ["0"]))
+    assert found[1].startswith("Cheapest per token: rtx-4090, 0 USD per million; the bands overlap")
+
+
+def test_who_states_a_price_is_said(run: Run) -> None:
+    words = ("compare", *MODEL, "--hw", "rpi5,rtx-4090+ryzen-7950x", "--kwh", "0.3")
+    shown = json.loads(run(*words, "--format", "json").out)
+    rows = {row["hardware"]: row for row in shown["rows"]}
+    assert rows["rpi5"]["price_source"] == "threedots.ovh: details of the Raspberry Pi 5 (https://threedots.ovh)"
+    assert rows["rpi5"]["power_source"]
+    pair = rows["rtx-4090+ryzen-7950x"]["price_source"]
+    assert "mybroadband" in pair and "; " in pair and "hardcoregamer" in pair
+    assert shown["terms"]["usd_per_kwh"] == 0.3 and shown["terms"]["utilisation"] == 0.3
+    table = run(*words).out
+    assert "Price of rpi5: threedots.ovh" in table
+    many = run("compare", *MODEL, "--hw", "rtx-*", "--kwh", "0.3").out
+    assert "sources; JSON and CSV name each." in many and "Price of" not in many
+
+
+def test_the_power_of_a_card_is_of_the_card_whatever_price_is_given(run: Run) -> None:
+    words = ("compare", *MODEL, "--hw", "rpi5,rtx-4090", "--kwh", "0.3", "--price", "rtx-4090=2600")
+    done = run(*words).out
+    assert "Power is of the card alone, without the machine around it: rtx-4090." in done
+    assert "Price and power" not in done
+    assert "Cheapest per token: rtx-4090, " in done  # its price is of whatever its giver means
 
 
 def test_patterns_and_lists_make_lines() -> None:
@@ -136,6 +174,8 @@ def test_nothing_to_predict_is_an_error(run: Run) -> None:
         (("--hw", "rpi5,,rpi4"), "--hw: expected names between the commas"),
         (("--hw", "rpi5", "--price", "cheap"), "--price: expected a quantity in USD"),
         (("--hw", "rpi5", "--price", "rpi5=-3"), "--price: expected a price"),
+        (("--hw", "rpi5", "--price", "rpi6=3"), "--price: expected the id of a machine that is compared, found 'rpi6'"),
+        (("--hw", "rpi5", "--per-hour", "1", "--lifetime", "5y"), "--per-hour: expected no --lifetime"),
         (("--hw", "rpi5", "--utilisation", "30"), "--utilisation: expected a share"),
         (("--hw", "rpi5", "--lifetime", "long"), "--lifetime: expected a duration"),
         (("--hw", "rpi5", "--kwh", "0.3", "--per-hour", "1"), "--per-hour: expected no --kwh"),
@@ -176,6 +216,9 @@ def test_every_key_is_explained_and_csv_has_them_all(run: Run) -> None:
     keys = {key.removeprefix("prefill_").removeprefix("decode_") for key in shown["rows"][0]}
     bare = {key.removeprefix("low_").removeprefix("high_") for key in keys - {"low_tok_s", "high_tok_s"}}
     assert bare - set(COLUMNS) == set()
+    assert {*shown, *shown["terms"]} - {"schema", "rows"} <= set(COLUMNS)
+    described = (ROOT / "docs/reference/output.md").read_text(encoding="utf-8")
+    assert all(f"`{key}`" in described or f"`rows[].{key}`" in described for key in {*bare, *shown["terms"]})
     (row,) = csv.DictReader(io.StringIO(run("compare", *MODEL, "--hw", "rpi5", "--format", "csv").out))
     assert set(row) == set(shown["rows"][0])
 
@@ -195,3 +238,10 @@ def test_a_phase_that_was_not_asked_for_costs_nothing_and_is_not_free() -> None:
     (line,) = lines("rpi5", gen="0")
     assert line.decode == Economy()
     assert line.prefill.j_per_token is not None
+
+
+def test_no_key_of_the_reports_is_explained_twice() -> None:
+    """The later entry would take the place of the earlier: another command's heading and unit."""
+    source = inspect.getsource(report)
+    keys = re.findall(r'_column\(\s*"(\w+)"', source)
+    assert len(keys) == len(COLUMNS) == len(set(keys))

@@ -20,6 +20,7 @@ from roofline.economy import (
     terms_words,
     tokens_per_kwh,
     units_of,
+    usd_per_million,
 )
 from roofline.hardware import Hardware
 from roofline.spec import Price, SpecError
@@ -84,6 +85,30 @@ def test_cost_falls_with_speed_and_scalars_are_arrays(speed: float, price: float
     assert np.all(joules_per_token(np.array([power]), speeds) * tokens_per_kwh(power, speeds) == pytest.approx(3.6e6))
 
 
+@given(POSITIVE, POSITIVE, POSITIVE)
+def test_energy_and_depreciation_add_up_and_watts_are_joules_by_speed(speed: float, price: float, power: float) -> None:
+    both = usd_per_million(Terms(kwh=0.3), speed, price, power)
+    parts = usd_per_million(Terms(kwh=0.3), speed, 0.0, power), usd_per_million(Terms(), speed, price, power)
+    assert both == pytest.approx(sum(part for part in parts if part is not None))
+    assert joules_per_token(power, speed) * speed == pytest.approx(power)
+
+
+@given(POSITIVE, POSITIVE, POSITIVE, st.integers(2, 16))
+def test_parts_of_a_machine_cost_a_token_what_the_whole_does(
+    speed: float, price: float, power: float, parts: int
+) -> None:
+    """Each has its share of speed, price and power."""
+    whole = usd_per_million(Terms(kwh=0.3), speed, price, power)
+    assert usd_per_million(Terms(kwh=0.3), speed / parts, price / parts, power / parts) == pytest.approx(whole)
+
+
+def test_a_part_of_the_cost_is_not_the_cost() -> None:
+    assert usd_per_million(Terms(kwh=0.3), 100.0, None, 300.0) is None  # energy alone
+    assert usd_per_million(Terms(kwh=0.3), 100.0, 900.0, None) is None  # depreciation alone
+    assert usd_per_million(Terms(), 100.0, 900.0, None) is not None  # energy is not asked for
+    assert usd_per_million(Terms(per_hour=3.6), 100.0, None, None) == pytest.approx(10.0)
+
+
 # -- durations ---------------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +135,7 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
         ({"lifetime": "forever"}, "--lifetime: expected a duration"),
         ({"lifetime": "0y"}, "--lifetime: expected 1h to 100y"),
         ({"per_hour": 1.0, "kwh": 0.3}, "--per-hour: expected no --kwh"),
+        ({"per_hour": 1.0, "lifetime": "5y"}, "--per-hour: expected no --lifetime"),
     ],
 )
 def test_terms_that_make_no_sense_are_refused(words: dict[str, float], message: str) -> None:
@@ -121,6 +147,10 @@ def test_terms_are_told_in_words() -> None:
     assert terms_words(terms(kwh=0.3)) == "price over 3.0 years, used 30 % of the time, and energy at 0.300 USD/kWh"
     assert terms_words(terms(per_hour=2.5)) == "rented at 2.50 USD an hour"
     assert terms_words(Terms()).endswith("energy not counted")
+
+
+def test_the_share_of_the_time_is_a_custom_only_of_what_is_owned() -> None:
+    assert [terms().used, terms(per_hour=1.0).used, terms(per_hour=1.0, utilisation=0.5).used] == [0.3, 1.0, 0.5]
 
 
 # -- figures -----------------------------------------------------------------------------------------------------------
@@ -162,6 +192,7 @@ def test_the_price_is_that_of_the_board_with_the_memory_that_was_asked_for() -> 
     assert value(price_of(hardware("rpi5-4gb"))) == 60
     assert price_of(hardware("rpi5-16gb")) is None  # no source says
     assert price_of(hardware("rtx-3090", ("memory.capacity", "48GB"))) is None
+    assert price_of(hardware("rtx-4090d-48")) is None  # the price of the card with 24 GB is not its own
     # The memory of a socket is bought apart.
     assert value(price_of(hardware("i9-14900k", ("memory.capacity", "64GB")))) == 589
 

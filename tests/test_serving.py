@@ -3,22 +3,26 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline import api
 from roofline.calculator import run as calculate
 from roofline.prediction import Phase, Prediction
+from roofline.report import COLUMNS
 from roofline.serving.chunked import OF_A_SEQUENCE, chunked
 from roofline.serving.embedding import embed
 from roofline.serving.knee import MOST_USERS, Reach, generation, knee, most_in_memory, reach
 from roofline.serving.users import cached_tokens, serve, serving
 from roofline.spec import SpecError
 from roofline.workload import Step
+from tests.doc_blocks import ROOT
 from tests.running import Run, runner
 
 MACHINES = [
@@ -39,6 +43,11 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 def one(where: tuple[str, str, str], **work: float) -> Prediction:
     return api.predict(*where, **{"prompt": 2048, "gen": 128, **work})  # type: ignore[arg-type]
+
+
+@cache
+def known(where: tuple[str, str, str]) -> Prediction:
+    return one(where)
 
 
 def seconds_of(prediction: Prediction, step: Step) -> float:
@@ -78,6 +87,34 @@ def test_a_shared_pass_lies_between_the_prompt_alone_and_both_one_after_the_othe
     step = Step(running, steps, 2048 + (128 - steps) / 2, running)
     assert alone < float(found.phase.seconds) < (alone + last + seconds_of(prediction, step)) * (1 + 1e-9)
     assert float(found.step_seconds) > seconds_of(prediction, step) / steps
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    where=st.sampled_from(MACHINES),
+    running=st.integers(17, 100),
+    prompt=st.integers(64, 8192),
+    chunk=st.sampled_from([128, 512, 700, 2048]),
+    gen=st.integers(1, 512),
+)
+def test_a_shared_pass_lies_between_its_parts_and_their_sum(
+    where: tuple[str, str, str], running: int, prompt: int, chunk: int, gen: int
+) -> None:
+    """More users than any kernel for few tokens takes, so that the parts run in the kernels of the whole."""
+    prediction = api.predict(*where, prompt=prompt, gen=gen)
+    found = chunked(prediction, float(running), chunk)
+    steps, ubatch = float(found.steps), prediction.machine.runtime.ubatch
+    alone = seconds_of(prediction, Step(1.0, prompt, 0.0, min(chunk - running, ubatch)))
+    others = seconds_of(prediction, Step(running, steps, prompt + (gen - steps) / 2, running))
+    assert max(alone, others) * (1 - 1e-9) <= float(found.phase.seconds) <= (alone + others) * (1 + 1e-9)
+
+
+def test_the_passes_of_a_step_are_pipelined_over_the_devices() -> None:
+    """Steps of 2048 tokens are four passes of 512: two devices need (4 + 1) / (2 · 4) of one's time; of one, all."""
+    two, alone = (api.predict(hw, "llama-3.1-8b", "q4_k_m", prompt=8188, gen=128) for hw in ("rtx-3090x2", "rtx-3090"))
+    for chunk, share in ((2048, 5 / 8), (512, 1.0)):
+        many, single = (chunked(found, 1.0, chunk) for found in (two, alone))
+        assert float(many.phase.seconds) == pytest.approx(share * float(single.phase.seconds), rel=0.01)
 
 
 def test_a_shared_pass_does_the_work_of_both() -> None:
@@ -183,6 +220,16 @@ def test_users_at_the_knee_keep_half_of_a_lone_user_s_speed(where: tuple[str, st
     assert np.all(speeds[found.knee.users :] < half)
 
 
+@pytest.mark.parametrize("where", MACHINES, ids=lambda where: where[0])
+def test_more_users_get_more_together_and_less_each_but_where_kernels_change(where: tuple[str, str, str]) -> None:
+    """One token, up to eight, and on some cards up to sixteen run in kernels of their own: behind them lie the kinks."""
+    users = np.arange(1.0, 257.0)
+    together = np.asarray(generation(known(where), users).tok_s)
+    less = set(np.flatnonzero(np.diff(together) < -1e-9 * together[:-1]) + 1)
+    faster = set(np.flatnonzero(np.diff(together / users) > 1e-9) + 1)
+    assert less <= {1, 8, 16} and faster <= {1, 8, 16}
+
+
 # -- how many there may be --------------------------------------------------------------------------------------------
 
 
@@ -229,6 +276,24 @@ def test_a_cached_start_is_a_shorter_prompt_on_a_deeper_cache() -> None:
     assert found.uncached_ttft_s == pytest.approx(float(whole.lines[0].ttft_s or 0))
     assert found.lines[1].tok_s == pytest.approx(whole.lines[1].tok_s)  # the generation does not change
     assert found.lines[1].total_bytes == whole.lines[1].total_bytes
+
+
+@settings(max_examples=40, deadline=None)
+@given(where=st.sampled_from(MACHINES), one_share=st.integers(0, 2000), more=st.integers(1, 2000))
+def test_the_first_token_comes_sooner_the_more_is_cached(
+    where: tuple[str, str, str], one_share: int, more: int
+) -> None:
+    """With at least seventeen tokens left, more than the kernels for few tokens take."""
+    less, most = (serving(known(where), [1], cached=min(tokens, 2031)) for tokens in (one_share, one_share + more))
+    assert most.lines[0].ttft_s <= less.lines[0].ttft_s <= less.uncached_ttft_s * (1 + 1e-9)  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("where", MACHINES, ids=lambda where: where[0])
+def test_nothing_cached_is_what_predict_says(where: tuple[str, str, str]) -> None:
+    found, prefill = serving(known(where), [1]), known(where).prefill
+    assert prefill is not None
+    times = (found.lines[0].ttft_s, found.lines[0].newcomer_ttft_s, found.uncached_ttft_s)
+    assert times == pytest.approx([float(prefill.seconds)] * 3, rel=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -325,6 +390,8 @@ def test_layers_of_a_pair_are_placed_for_the_most_users_asked_for() -> None:
         (("--cached", "2k"), "--cached: expected a share"),
         (("--min-user-tok-s", "0"), "--min-user-tok-s: expected a speed above 0, found 0"),
         (("--min-user-tok-s", "nan"), "--min-user-tok-s: expected a speed above 0, found nan"),
+        (("--min-user-tok-s", "inf", "--format", "json"), "--min-user-tok-s: expected a speed above 0, found inf"),
+        (("--users", ""), "--users: expected a whole number"),
     ],
 )
 def test_impossible_users_are_refused_in_one_line(run: Run, options: tuple[str, ...], message: str) -> None:
@@ -343,3 +410,39 @@ def test_embeddings_are_printed_and_bad_ones_refused(run: Run) -> None:
     assert run(*asked, "--batch", "0").err.startswith("error: --batch: expected at least 1, found '0'")
     table = run("embed", "--hw", "rpi5", "--model", "llama-3.3-70b", "--quant", "q4_0").out
     assert "does not fit" in table
+
+
+def test_several_cards_embed_as_one_machine() -> None:
+    tensor, alone = (
+        embed(hw, "llama-3.1-8b", "q8_0", split=split) for hw, split in (("rtx-3090x2", "tensor"), ("rtx-3090", None))
+    )
+    assert alone[0].texts_s < tensor[0].texts_s < 2 * alone[0].texts_s
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("users", *ASKED, "--prompt", "4k", "--chunk", "512"),
+        ("users", "--hw", "rpi5", "--model", "llama-3.1-8b", "--quant", "q4_k_m"),
+        ("speculate", *ASKED, "--draft", "llama-3.2-1b", "--draft-quant", "q4_k_m"),
+        ("embed", *ASKED, "--prompt", "128,512"),
+        ("threads", "--hw", "i9-14900k", "--model", "llama-3.1-8b", "--quant", "q4_k_m"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_tables_fit_a_screen_and_every_key_is_explained(run: Run, words: tuple[str, ...]) -> None:
+    table = run(*words).out.split("\n\n")[1]
+    assert max(map(len, table.splitlines())) <= 150
+    found = json.loads(run(*words, "--format", "json").out)
+    keys = {*found, *(key for row in found["rows"] for key in row)} - {"schema", "rows", "why"}
+    assert keys <= set(COLUMNS)
+    described = (ROOT / "docs/reference/output.md").read_text(encoding="utf-8")
+    assert all(re.search(rf"`(rows\[\]\.)?{key}`", described) for key in keys)
+    (header, *_) = run(*words, "--format", "csv").out.splitlines()
+    assert header.split(",") == list(found["rows"][0])
+    assert run(*words, "--format", "md").out.count("|:") > 0
+
+
+def test_layers_that_are_placed_are_said_to_limit_the_users(run: Run) -> None:
+    done = run("users", "--hw", "rtx-3090+ryzen-7950x", "--model", "llama-3.3-70b", "--quant", "q4_k_m", "--users", "8")
+    assert "users at most, with the layers where they are," in done.out

@@ -1,17 +1,20 @@
 """Drafts: the published formulas, and rounds that cost what their passes cost."""
 
 import json
+from functools import cache
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roofline import api
 from roofline.calculator import run as calculate
+from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.speculation import (
     FREE,
+    Speculation,
     asked,
     break_even,
     expected_tokens,
@@ -115,6 +118,56 @@ def test_verifying_costs_at_least_a_token_and_the_paper_s_speedup_is_an_upper_bo
     assert ratios == sorted(ratios) and ratios[0] >= 1
     assert all(line.speedup <= line.ideal_speedup + 1e-9 for line in found.rounds)
     assert all(line.low_tok_s < line.tok_s <= line.high_tok_s for line in found.rounds)
+
+
+@settings(max_examples=30, deadline=None)
+@given(acceptance=st.floats(0, 1), drafted=st.integers(1, 32), where=st.sampled_from([TARGET, MOE]))
+def test_the_speedup_is_below_its_bounds_and_grows_with_acceptance(
+    acceptance: float, drafted: int, where: tuple[str, str, str]
+) -> None:
+    """None accepted: a round makes one token in more than its time. All: γ + 1 tokens in γ c + 1 tokens' time."""
+    never, some, all_ = (made(where, share, drafted) for share in (0.0, acceptance, 1.0))
+    assert never.rounds[0].speedup < 1
+    assert never.rounds[0].speedup <= some.rounds[0].speedup * (1 + 1e-9)
+    assert some.rounds[0].speedup <= all_.rounds[0].speedup * (1 + 1e-9)
+    assert all_.rounds[0].speedup <= (drafted + 1) / (drafted * all_.cost + 1) + 1e-9
+
+
+def made(where: tuple[str, str, str], acceptance: float, drafted: int) -> Speculation:
+    return speculation(*_both(where), acceptance, [drafted])
+
+
+@cache
+def _both(where: tuple[str, str, str]) -> tuple[Prediction, Prediction]:
+    return api.predict(*where), api.predict(where[0], *DRAFT)
+
+
+def test_a_draft_as_large_as_its_target_is_never_worth_it(run: Run) -> None:
+    same = asked(*TARGET, draft=TARGET[1], draft_quant=TARGET[2])
+    assert same.cost == pytest.approx(1.0)
+    assert all(line.break_even is None and line.speedup < 1 for line in same.rounds)
+    words = ("--hw", TARGET[0], "--model", TARGET[1], "--quant", TARGET[2])
+    done = run("speculate", *words, "--draft", TARGET[1], "--draft-quant", TARGET[2])
+    assert "No acceptance is worth it" in done.out
+
+
+def test_models_that_do_not_fit_together_have_no_speed(run: Run) -> None:
+    words = ("--hw", "rtx-3060", "--model", "llama-3.1-8b", "--quant", "q8_0", "--draft", "llama-3.2-3b")
+    target = api.predict("rtx-3060", "llama-3.1-8b", "q8_0")
+    assert target.memory.fits  # alone it does
+    found = json.loads(run("speculate", *words, "--draft-quant", "f16", "--format", "json").out)
+    assert found["fits"] is False and found["draft_tokens"] is found["plain_tok_s"] is None
+    assert all(row["tok_s"] is row["speedup"] is row["verify_s"] is None for row in found["rows"])
+    table = run("speculate", *words, "--draft-quant", "f16").out
+    assert "Does not fit: both models need " in table and "Best" not in table
+
+
+def test_a_draft_lies_on_the_first_of_several_parts() -> None:
+    pair = "rtx-3090+rtx-3060+ryzen-7950x"
+    found = asked(pair, "llama-3.3-70b", "q4_k_m", draft=DRAFT[0], draft_quant=DRAFT[1], tensor_split="2,1", numa=None)
+    assert found.draft is not None and found.draft.placement is None and found.target.placement is not None
+    divided = asked("rtx-3090x2", "llama-3.3-70b", "q4_k_m", draft=DRAFT[0], draft_quant=DRAFT[1], split="tensor")
+    assert divided.target.machine.split == "tensor"
 
 
 def test_a_mixture_reads_the_experts_of_all_drafted_tokens() -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from roofline import api, catalog
 from roofline.calculator import run
-from roofline.grid import stacked_bill
+from roofline.grid import Task
 from roofline.memory import bill
 from roofline.stack import WeightStack
 from roofline.weights import weigh
@@ -54,7 +54,7 @@ def test_a_stack_is_its_quantisations_one_by_one(hardware: str, model: str) -> N
 def test_the_bill_of_a_stack_is_that_of_each(hardware: str) -> None:
     stack, workload = stack_of("llama-3.1-8b"), Workload(512.0, 128.0, DEPTHS, BATCHES)
     machine, _ = api.load_machine(hardware, "llama.cpp", None, None, None)
-    together = stacked_bill(stack, machine, workload)
+    together = Task(workload).bill(stack, machine)
     for place, weights in enumerate(stack.weights):
         alone = bill(stack.model, weights, machine, workload)
         names = ("total", "fits") if alone.margin is None else ("total", "fits", "margin")

@@ -119,7 +119,7 @@ def test_the_command_marks_the_best(run: Run) -> None:
     found = json.loads(run(*words, "--format", "json").out)
     assert found["command"] == f"llama-cli -t {found['decode_threads']} -tb {found['prefill_threads']}"
     marked = {row["mark"]: row["threads"] for row in found["rows"] if row["mark"]}
-    assert marked == {"-t": found["decode_threads"], "-tb": found["prefill_threads"]}
+    assert marked == {"best -t": found["decode_threads"], "best -tb": found["prefill_threads"]}
     assert f"Best: {found['command']}\n" in run(*words).out
     assert "does not fit" in run("threads", "--hw", "rpi5", "--model", "llama-3.3-70b", "--quant", "q4_0").out
 
@@ -133,6 +133,8 @@ def test_the_command_marks_the_best(run: Run) -> None:
         ("rpi5", {"threads": "99"}, "--threads: expected at most 4"),
         ("rpi5", {"threads": "0"}, "--threads: expected at least 1"),
         ("rpi5", {"threads": "a"}, "--threads: expected a whole number"),
+        ("rpi5", {"threads": ""}, "--threads: expected a whole number"),
+        ("rpi5", {"prompt": "0", "gen": "0"}, "--prompt, --gen: expected tokens of one of them at least, found none"),
     ],
 )
 def test_what_has_no_threads_is_refused(hw: str, options: dict[str, str], message: str) -> None:

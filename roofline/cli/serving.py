@@ -67,6 +67,7 @@ def users(
     override_tensor: options.TensorOverrides = None,
     op_offload: options.OpOffload = True,
     split: options.Split = None,
+    tensor_split: options.TensorSplit = None,
     link: options.Link = None,
     numa: options.Numa = None,
     overrides: options.Overrides = None,
@@ -103,6 +104,7 @@ def users(
         overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
         op_offload=op_offload,
         split=split and split.value,
+        tensor_split=tensor_split,
         link=link and link.value,
         numa=numa and numa.value,
     )
@@ -131,6 +133,10 @@ def speculate(
     cpu_moe: options.CpuMoe = False,
     n_cpu_moe: options.CpuMoeLayers = None,
     override_tensor: options.TensorOverrides = None,
+    split: options.Split = None,
+    tensor_split: options.TensorSplit = None,
+    link: options.Link = None,
+    numa: options.Numa = None,
     overrides: options.Overrides = None,
     form: options.Output = Form.table,
 ) -> None:
@@ -163,6 +169,10 @@ def speculate(
         flash_attention=flash_attn,
         gpu_layers=gpu_layers,
         overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
+        split=split and split.value,
+        tensor_split=tensor_split,
+        link=link and link.value,
+        numa=numa and numa.value,
     )
     typer.echo(serving_report.speculation(result, form.value), nl=False)
 
@@ -175,9 +185,14 @@ def embed(
     backend: options.Backend = None,
     prompt: options.Prompt = "512",
     batch: options.Batch = "32",
+    kv: options.Cache = "f16",
     ubatch: options.Ubatch = None,
     threads: options.Threads = None,
     flash_attn: options.Flash = None,
+    gpu_layers: options.GpuLayers = None,
+    split: options.Split = None,
+    link: options.Link = None,
+    numa: options.Numa = None,
     overrides: options.Overrides = None,
     form: options.Output = Form.table,
 ) -> None:
@@ -197,9 +212,14 @@ def embed(
         figures=overrides or [],
         runtime=runtime,
         backend=backend,
+        kv=kv,
         ubatch=ubatch,
         threads=threads,
         flash_attention=flash_attn,
+        gpu_layers=gpu_layers,
+        split=split and split.value,
+        link=link and link.value,
+        numa=numa and numa.value,
     )
     typer.echo(serving_report.embeddings(results, form.value), nl=False)
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline import api, catalog
-from roofline.economy import PowerMeaning, Terms, cost_per_million, power_meaning, power_of, price_covers, price_of
-from roofline.grid import Grid, Task, grid, stacked_bill, unsupported
+from roofline.economy import PowerMeaning, Terms, power_meaning, power_of, price_covers, price_of, usd_per_million
+from roofline.grid import Grid, Task, grid, unsupported
 from roofline.hardware import Hardware
 from roofline.inverse import QUANTS
 from roofline.machine import Machine
@@ -166,11 +166,11 @@ def _on(
     identity: str, machine: Machine, model_id: str, stack: WeightStack, task: Task, paid: Terms
 ) -> Iterator[Candidate]:
     """The candidates of one machine, one for each quantisation."""
-    memory = stacked_bill(stack, machine, task.workload)
+    memory = task.bill(stack, machine)
     quants = len(stack.weights)
     fits = np.broadcast_to(np.asarray(memory.fits), (quants, 1, 1, 1, 1)).ravel()
     running = np.flatnonzero(fits)
-    found = grid(machine, stack.only(running), task, memory) if len(running) else None
+    found = grid(machine, stack.only(running), task) if len(running) else None
     totals = np.broadcast_to(np.asarray(memory.total), (quants, 1, 1, 1, 1)).ravel()
     for place, weights in enumerate(stack.weights):
         at = int(np.searchsorted(running, place)) if fits[place] else None
@@ -199,15 +199,8 @@ def _candidate(
     ttft = None if found is None or found.prefill is None or at is None else _at(found.prefill.seconds, at)
     cost = None
     if decode is not None:
-        cost = cost_per_million(
-            decode.tok_s,
-            price=price.value if price else None,
-            power_w=power.value if power else None,
-            kwh=paid.kwh,
-            lifetime_s=paid.lifetime_s,
-            utilisation=paid.utilisation,
-            per_hour=paid.per_hour,
-        )
+        known = (None if figure is None else figure.value for figure in (price, power))
+        cost = usd_per_million(paid, decode.tok_s, *known)
     return Candidate(
         hardware=identity,
         name=hardware.name,

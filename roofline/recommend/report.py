@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from roofline.comparison_report import LEGEND, marked, memory_words, price_words, speed_range
+from roofline.comparison_report import LEGEND, marked, memory_words, price_words
 from roofline.economy import power_mark
 from roofline.recommend.asking import Recommendation
 from roofline.recommend.candidates import Candidate, Speed
 from roofline.recommend.ranking import Ranked
 from roofline.recommend.wishes import Miss
-from roofline.report import Format, render, to_csv, to_json
+from roofline.report import Format, render, speed_range, to_csv, to_json
 
 SCHEMA = "roofline.recommendation/1"
 _TABLE = (
@@ -128,7 +128,7 @@ def _record(one: Candidate) -> dict[str, Any]:
         "price_basis": one.price_basis or None,
         "power_w": one.power_w,
         "power_meaning": one.power_meaning,
-        "left_out": one.left_out or None,
+        "not_covered": one.left_out or None,
         "usd_per_million": one.usd_per_million,
     }
 

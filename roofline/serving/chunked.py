@@ -41,7 +41,7 @@ def chunked(prediction: Prediction, running: Real, chunk: int) -> Chunked:
     attention and recurrent states are those of the prompt's own Step and the generation's own. More than `chunk` − 1
     users leave no room: the caller asks only for fewer.
     """
-    workload, machine = prediction.workload, prediction.machine
+    workload, machine, placement = prediction.workload, prediction.machine, prediction.placement
     ubatch = workload.ubatch or machine.runtime.ubatch
     room = chunk - running
     steps = np.ceil(workload.prompt / room - 1e-9)  # the margin keeps 512.0000001 / 512 one step
@@ -69,8 +69,18 @@ def chunked(prediction: Prediction, running: Real, chunk: int) -> Chunked:
         *_costs(prediction, prompt, True),
         *riding,
     )
-    share = pipeline_share(machine, generation)  # each step needs the tokens of the one before
-    return Chunked(assemble(costs, machine, joint, share, "prefill", prediction.placement), steps)
+    return Chunked(assemble(costs, machine, joint, _share(prediction, joint, steps), "prefill", placement), steps)
+
+
+def _share(prediction: Prediction, joint: Step, steps: Real) -> Real:
+    """Share of one device's time that several need: the passes of a step follow each other, but no step another.
+
+    A step needs the tokens that the one before has sampled; its own passes are one call of the engine.
+    """
+    machine, placement = prediction.machine, prediction.placement
+    if placement is not None and not placement.is_whole(prediction.model.layers):
+        return 1.0
+    return pipeline_share(machine, Step(1.0, joint.tokens / steps, 0.0, joint.limit))
 
 
 def _costs(prediction: Prediction, step: Step, of_a_sequence: bool) -> tuple[OperatorCost, ...]:

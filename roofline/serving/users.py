@@ -103,7 +103,7 @@ def serve(
     users: '1,2,4'; without it, USERS and the numbers that stand for something. Where layers are placed on a device and
     its host, they are placed for the most users asked for. cached: a share of the prompt ('0.5', '50%') or tokens.
     """
-    asked = sorted(set(numbers("users", users))) if users else list(USERS)
+    asked = list(USERS) if users is None else sorted(set(numbers("users", users)))
     if not 1 <= asked[0] <= asked[-1] <= MOST_USERS:
         raise SpecError(f"--users: expected numbers from 1 to {MOST_USERS}, found {short(users or '')}")
     for option, words in (("prompt", prompt), ("gen", gen)):
@@ -147,7 +147,7 @@ def serving(
     tokens of a step of the engine; None is the runtime's batch, llama.cpp's -b [1]. min_user_tok_s: [1/s]. marked:
     whether the knee and the most users that fit get a line of their own.
     """
-    if not min_user_tok_s > 0:
+    if not 0 < min_user_tok_s < np.inf:
         raise SpecError(f"--min-user-tok-s: expected a speed above 0, found {min_user_tok_s:g}")
     if chunk is not None and chunk < 2:
         raise SpecError(f"--chunk: expected at least 2 tokens, one of them the newcomer's, found {chunk}")

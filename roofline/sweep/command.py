@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from roofline.spec import SpecError
 from roofline.sweep.encoding import Format, encode
-from roofline.sweep.engines import Engine, executor
+from roofline.sweep.engines import Engine, executor, rare_collections
 from roofline.sweep.evaluate import Skip
 from roofline.sweep.output import Output, output
 from roofline.sweep.partitions import POINTS, Partition, partitions
@@ -72,7 +72,7 @@ def sweep(
     kept.open()
     resumed = kept.rows
     try:
-        with executor(engine, scheduler, workers, request) as (pool, width):
+        with rare_collections(), executor(engine, scheduler, workers, request) as (pool, width):
             _fill(kept, request, form, pool, width, progress, piece)
         if not kept.rows:
             reason = next(iter(kept.skipped), "")

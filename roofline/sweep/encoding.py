@@ -134,8 +134,10 @@ def schema(columns: Sequence[str]) -> pa.Schema:
         "bool": pa.bool_(),
         "bound": pa.dictionary(pa.int8(), pa.string()),
     }
-    fields = [(name, word if name in _WORDS else pa.int32()) for name in (*KEYS, *NUMBERS)]
-    return pa.schema([*fields, *((name, types[kind(name)]) for name in columns)])
+    fields = [
+        pa.field(name, word if name in _WORDS else pa.int32(), nullable=name == "threads") for name in (*KEYS, *NUMBERS)
+    ]
+    return pa.schema([*fields, *(pa.field(name, types[kind(name)], nullable=name != "fits") for name in columns)])
 
 
 def _arrow(blocks: Sequence[Block], columns: Sequence[str]) -> bytes:

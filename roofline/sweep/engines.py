@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from roofline.units import short
 Engine = Literal["local", "dask"]
 #: Below so many points the start of processes costs more than they save.
 FEW_POINTS = 1_000_000
+_RARELY = 100_000, 50, 100
 ANSWER_SECONDS = 10.0  # that a scheduler has to answer
 
 
@@ -57,7 +59,7 @@ def executor(
         return
     from multiprocessing import get_context
 
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_begin)
     try:
         with _undisturbed():
             pool.submit(int)  # starts the processes
@@ -79,8 +81,20 @@ def _undisturbed() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _ignore_interrupts() -> None:
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Python looks for garbage cycles rarely: a catalog is many objects to look at, and sweeps make no cycles."""
+    before = gc.get_threshold()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
+def _begin() -> None:
     """Ctrl-C reaches every process of a terminal; the first one ends the others, which may be killed."""
+    gc.set_threshold(*_RARELY)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))

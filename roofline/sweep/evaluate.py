@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from math import prod
@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline import api
-from roofline.grid import Grid, Task, grid, stacked_bill, unsupported
-from roofline.lineup import line_up
+from roofline.grid import Grid, Task, grid, unsupported
+from roofline.lineup import Lineup, line_up
+from roofline.machine import Machine
+from roofline.machines import Machines
+from roofline.memory import MemoryBill, capacities
 from roofline.model import Model
 from roofline.spec import SpecError
 from roofline.stack import AXES, WeightStack
@@ -23,6 +26,8 @@ from roofline.sweep.request import Request
 from roofline.weights import Weights
 
 Array = NDArray[Any]
+#: Devices that are worked out together: more calls are saved, but the arrays outgrow the cache.
+TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -82,64 +87,119 @@ class Block:
         return np.broadcast_to(self.fits if name in self.columns else np.array(False), self.shape)
 
 
+@dataclass(frozen=True)
+class _Ready:
+    """A device that is to be worked out: its place in the partition, its block's key, and what it can read."""
+
+    place: int
+    key: dict[str, Any]
+    machine: Machine
+    stack: WeightStack
+
+
 def evaluate(request: Request, partition: Partition) -> tuple[list[Block], list[Skip]]:
     """Every point of a partition, in order, and what of it cannot be predicted."""
-    blocks: list[Block] = []
+    blocks: dict[int, Block] = {}
+    ready: list[_Ready] = []
     skipped: list[Skip] = []
-    for hardware in partition.hardware:
-        try:
-            blocks.extend(_blocks(request, partition, hardware, skipped))
-        except SpecError as error:
-            quants = ", ".join(partition.quants)
-            points = partition.points // len(partition.hardware)
-            skipped.append(Skip(hardware, partition.model, quants, str(error), points))
-    return blocks, skipped
-
-
-def _blocks(request: Request, partition: Partition, hardware: str, skipped: list[Skip]) -> Iterator[Block]:
-    """The points of one device."""
-    lineup = line_up(hardware)
-    machine, entry = api.load_machine(lineup.devices[0], partition.runtime, partition.backend, partition.threads, None)
-    weights = _weights(partition.model, partition.quants)
-    points = partition.points // len(partition.hardware) // len(partition.quants)
     task = _task(request, partition)
-    workload = task.workload
-    fitting = []
-    for one in weights:
-        reason = unsupported(one, machine, workload)
-        if reason:
-            skipped.append(Skip(hardware, partition.model, one.quant, reason, points))
-        else:
-            fitting.append(one)
-    if not fitting:
-        return
+    points = partition.points // len(partition.hardware)
+    for place, hardware in enumerate(partition.hardware):
+        try:
+            lineup = line_up(hardware)
+            alone = len(lineup.devices) == 1 and lineup.host is None
+            one = _ready(partition, place, lineup, task, skipped)
+            if one is None:
+                continue
+            if alone and one.machine.count == 1:
+                ready.append(one)
+            elif alone:
+                blocks[place] = _together(request, partition, [one], task)[0]
+            else:
+                quants = tuple(weights.quant for weights in one.stack.weights)
+                blocks[place] = _point_by_point(request, partition, hardware, quants, one.key)
+        except SpecError as error:
+            skipped.append(Skip(hardware, partition.model, ", ".join(partition.quants), str(error), points))
+    for group in _groups(ready):
+        for one, block in zip(group, _together(request, partition, group, task), strict=True):
+            blocks[one.place] = block
+    return [blocks[place] for place in sorted(blocks)], skipped
+
+
+def _ready(partition: Partition, place: int, lineup: Lineup, task: Task, skipped: list[Skip]) -> _Ready | None:
+    """A device with the quantisations that it can run; None where there are none."""
+    machine, entry = api.load_machine(lineup.devices[0], partition.runtime, partition.backend, partition.threads, None)
     alone = len(lineup.devices) == 1 and lineup.host is None
+    name = entry.id if alone else lineup.id
+    points = partition.points // len(partition.hardware) // len(partition.quants)
+    able = []
+    for weights in _weights(partition.model, partition.quants):
+        reason = unsupported(weights, machine, task.workload)
+        if reason:
+            skipped.append(Skip(name, partition.model, weights.quant, reason, points))
+        else:
+            able.append(weights.quant)
+    if not able:
+        return None
     key = {
-        "hardware": entry.id if alone else lineup.id,
-        "model": _model_id(partition.model),
+        "hardware": name,
+        "model": _spec(partition.model)[0],
         "runtime": partition.runtime,
         "backend": machine.backend,
         "kv": partition.kv,
         "threads": machine.threads if machine.backend == "cpu" else None,
         "ubatch": partition.ubatch or machine.runtime.ubatch,
     }
-    quants = tuple(one.quant for one in fitting)
-    if not alone:
-        yield _point_by_point(request, partition, hardware, quants, key)
-        return
-    stack = _stack(partition.model, quants)
-    memory = stacked_bill(stack, machine, workload)
-    shape = (len(quants), *_shape(partition))
-    fits = np.broadcast_to(np.asarray(memory.fits), shape)
-    running = np.flatnonzero(fits.reshape(len(quants), -1).any(axis=1))
-    found = Grid(None, None, memory, workload.gen)
+    return _Ready(place, key, machine, _stack(partition.model, partition.quants, tuple(able)))
+
+
+def _groups(ready: Sequence[_Ready]) -> Iterator[list[_Ready]]:
+    """Devices to be worked out together: of one engine, for the same quantisations, of about the same memory."""
+    alike: dict[tuple[int, int], list[_Ready]] = {}
+    for one in ready:
+        alike.setdefault((id(one.machine.engine), one.stack.serial), []).append(one)
+    for members in alike.values():
+        members.sort(key=lambda one: capacities(one.machine)[1] or np.inf)
+        yield from (members[start : start + TOGETHER] for start in range(0, len(members), TOGETHER))
+
+
+def _together(request: Request, partition: Partition, group: Sequence[_Ready], task: Task) -> list[Block]:
+    """The blocks of devices that can be worked out together."""
+    stack = group[0].stack
+    quants = tuple(weights.quant for weights in stack.weights)
+    shape = (len(quants), *(len(values) for values in partition.axes))
+    bills = [task.bill(stack, one.machine) for one in group]
+    fits = [np.broadcast_to(np.asarray(memory.fits), shape) for memory in bills]
+    # What fits on any of them is worked out for all: they have about the same memory.
+    running = np.flatnonzero(np.logical_or.reduce([one.reshape(len(quants), -1).any(axis=1) for one in fits]))
+    columns: dict[str, Array] = {}
     if len(running):
-        found = grid(machine, stack.only(running), task, memory)
-    yield Block(key, quants, partition.axes, fits, running, _columns(request.columns, found))
+        machine = _side_by_side(tuple(one.machine for one in group))
+        columns = _phases(request.columns, grid(machine, stack.only(running), task))
+    blocks = []
+    for place, one in enumerate(group):
+        own = {name: _of(value, place) for name, value in columns.items()} | _memory(request.columns, bills[place])
+        blocks.append(Block(one.key, quants, partition.axes, fits[place], running, own))
+    return blocks
 
 
-def _shape(partition: Partition) -> tuple[int, ...]:
-    return tuple(len(values) for values in partition.axes)
+def _side_by_side(machines: tuple[Machine, ...]) -> Machine | Machines:
+    """Machines as one, the same object for the same ones: it remembers what it has worked out."""
+    key = tuple(id(one) for one in machines)
+    if len(_KNOWN) > MOST_GROUPS:
+        _KNOWN.clear()
+    if key not in _KNOWN and len(machines) > 1:
+        _KNOWN[key] = Machines(machines)
+    return machines[0] if len(machines) == 1 else _KNOWN[key]
+
+
+_KNOWN: dict[tuple[int, ...], Machines] = {}  # it holds its machines, so that their ids stay theirs
+MOST_GROUPS = 512
+
+
+def _of(values: Array, place: int) -> Array:
+    """One machine's values of those of machines side by side, where they are not the same for all."""
+    return values[place] if values.ndim > AXES + 1 else values
 
 
 def _task(request: Request, partition: Partition) -> Task:
@@ -160,15 +220,21 @@ def _task_of(
     return Task(api.make_workload(prompt, gen, depth, batch, **settings))
 
 
-def _columns(names: tuple[str, ...], found: Grid) -> dict[str, Array]:
-    """The columns asked for, so far as they are known, each broadcastable to the points."""
+def _memory(names: tuple[str, ...], memory: MemoryBill) -> dict[str, Array]:
+    """The columns of the bill that are asked for, so far as they are known."""
+    values = {name: MEMORY[name](memory) for name in names if name in MEMORY}
+    return {name: np.asarray(value) for name, value in values.items() if value is not None}
+
+
+def _phases(names: tuple[str, ...], found: Grid) -> dict[str, Array]:
+    """The columns of phases and times that are asked for, so far as they are known."""
     times = found.times
     columns = {}
     for name in names:
-        value: Any
         if name in MEMORY:
-            value = MEMORY[name](found.memory)
-        elif name in times:
+            continue
+        value: Any
+        if name in times:
             value = times[name]
         else:
             phase_name, _, rest = name.partition("_")
@@ -183,7 +249,7 @@ def _point_by_point(
     request: Request, partition: Partition, hardware: str, quants: tuple[str, ...], key: dict[str, Any]
 ) -> Block:
     """The points of several devices, or of one and its host: each has its own number of layers that fit on them."""
-    shape = (len(quants), *_shape(partition))
+    shape = (len(quants), *(len(values) for values in partition.axes))
     fits = np.zeros(shape, dtype=bool)
     columns: dict[str, Array] = {}
     for place in np.ndindex(*shape):
@@ -194,9 +260,9 @@ def _point_by_point(
             kv=partition.kv, context=request.context, ubatch=partition.ubatch, threads=partition.threads,
             flash_attention=request.flash_attention,
         )  # fmt: skip
-        one = Grid(result.prefill, result.decode, result.memory, result.workload.gen)
         fits[place] = bool(result.memory.fits)
-        for name, value in _columns(request.columns, one).items():
+        found = _phases(request.columns, Grid(result.prefill, result.decode, result.workload.gen))
+        for name, value in (_memory(request.columns, result.memory) | found).items():
             columns.setdefault(name, np.zeros(shape))[place] = value
     return Block(key, quants, partition.axes, fits, np.arange(len(quants)), columns)
 
@@ -213,10 +279,6 @@ def _weights(model: str, quants: tuple[str, ...]) -> tuple[Weights, ...]:
     return tuple(api.load_weights(model, quant)[1] for quant in quants)
 
 
-def _model_id(model: str) -> str:
-    return api.load_weights(model, None)[0].id if _is_file(model) else _spec(model)[0]
-
-
 @lru_cache(maxsize=4)
 def _spec(model: str) -> tuple[str, Model]:
     from roofline import catalog
@@ -226,5 +288,7 @@ def _spec(model: str) -> tuple[str, Model]:
 
 
 @lru_cache(maxsize=8)
-def _stack(model: str, quants: tuple[str, ...]) -> WeightStack:
-    return WeightStack(_spec(model)[1], _weights(model, quants))
+def _stack(model: str, quants: tuple[str, ...], able: tuple[str, ...]) -> WeightStack:
+    """The stored forms that a machine can read, of all that are asked for."""
+    chosen = tuple(weights for weights in _weights(model, quants) if weights.quant in able)
+    return WeightStack(_spec(model)[1], chosen)
