@@ -34,6 +34,7 @@ LAYERS: list[set[str]] = [
     {"api", "explain", "ways_out", "reasons"},
     {"points"},
     {"report", "plot", "comparison", "serving", "speculation", "threads", "itemised", "sizing"},
+    {"comparison_verdicts"},
     {"listing", "inspection", "comparison_report", "serving_report", "fit_report"},
     {"__init__"},
     {"sweep", "recommend"},
@@ -48,7 +49,10 @@ LAYERS: list[set[str]] = [
 RANK = {module: rank for rank, modules in enumerate(LAYERS) for module in modules}
 
 # Loaded only inside the function that needs them, so that `predict` and `--help` start fast.
-LAZY = {"plotly", "psutil", "cpuinfo", "gguf", "pandas", "httpx", "filelock", "torch", "pynvml", "threadpoolctl", "pyarrow", "distributed", "dask"}
+LAZY = {
+    "plotly", "psutil", "cpuinfo", "gguf", "pandas", "httpx", "filelock", "torch", "pynvml", "threadpoolctl",
+    "pyarrow", "distributed", "dask",
+}  # fmt: skip
 ALLOWED_AT_START = {"numpy", "pydantic", "pydantic_core", "typer", "click", "rich", "annotated_types"}
 DRAWS_ONLY = ("cli", "report", "plot")
 FILES = sorted(PACKAGE.rglob("*.py"))

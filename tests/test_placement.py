@@ -256,8 +256,10 @@ def hybrid(**changes: object) -> Observation:
 def test_a_row_with_layers_on_the_host_is_predicted_so() -> None:
     found = expect(hybrid()).prediction.placement
     assert found is not None
+    assert found.host is not None
     assert (found.gpu_layers, found.host.threads) == (20, 16)
-    noted = expect(hybrid(gpu_layers=99, note="x; -ot blk.3[4-9].ffn=CPU,blk.4[0-9].ffn=CPU")).prediction.placement
+    note = "x; -ot blk.3[4-9].ffn=CPU,blk.4[0-9].ffn=CPU"
+    noted = expect(hybrid(model=MOE, gpu_layers=99, note=note)).prediction.placement
     assert noted is not None
     assert noted.overrides == ("blk.3[4-9].ffn", "blk.4[0-9].ffn")
     experts = expect(hybrid(model=MOE, gpu_layers=99, extra={"n_cpu_moe": "3"})).prediction.placement

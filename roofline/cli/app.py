@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -54,7 +55,6 @@ def _root(
     pass
 
 
-@app.command()
 def predict(
     hw: options.Hardware,
     model: options.Model,
@@ -137,7 +137,6 @@ def _ways(results: list) -> list:  # type: ignore[type-arg]
     return ways_out(results[0], larger_devices(results[0]))
 
 
-@app.command()
 def explain(
     hw: options.Hardware,
     model: options.Model,
@@ -201,7 +200,6 @@ def explain(
     typer.echo(report.explanation(result, form.value, rows(result)), nl=False)
 
 
-@app.command()
 def inspect(
     file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="GGUF file; its header is enough.")],
     form: options.Output = Form.table,
@@ -212,7 +210,6 @@ def inspect(
     typer.echo(inspection(file, form.value), nl=False)
 
 
-@app.command()
 def check(
     file: Annotated[
         str | None,
@@ -242,7 +239,6 @@ def check(
     typer.echo(own_check_report(file, hw, model, quant, form.value, worst, tokens_per_char), nl=False)
 
 
-@app.command("list")
 def list_(
     what: Annotated[Kind, typer.Argument(help="What to list.")],
     pattern: Annotated[str, typer.Argument(help="Only ids that match, such as 'rtx-*'.")] = "*",
@@ -254,7 +250,6 @@ def list_(
     typer.echo(listing(what.value, pattern, form.value), nl=False)
 
 
-@app.command()
 def show(
     what: Annotated[Shown, typer.Argument(help="What kind of thing.")],
     name: Annotated[str, typer.Argument(help="Its id or file.")],
@@ -266,7 +261,6 @@ def show(
     typer.echo(details(what.value, name, form.value), nl=False)
 
 
-@app.command()
 def calibrate(
     observations: Annotated[
         Path | None, typer.Option("--observations", metavar="FILE", help="Measured speeds; default: the shipped ones.")
@@ -308,13 +302,25 @@ def calibrate(
         typer.echo(f"wrote {path}", err=True)
 
 
-app.command()(measuring.measure)
-app.command()(measuring.bench)
-app.command()(recommending.recommend)
-app.command()(sweeping.sweep)
-app.command()(sizing.fit)
-app.command()(serving.users)
-app.command()(serving.speculate)
-app.command()(serving.embed)
-app.command()(serving.threads)
-app.command()(comparing.compare)
+# In the order of --help: what a prediction is, what to do with it, what it rests on, and what is measured.
+_COMMANDS: tuple[Callable[..., None], ...] = (
+    predict,
+    explain,
+    sizing.fit,
+    recommending.recommend,
+    comparing.compare,
+    sweeping.sweep,
+    serving.users,
+    serving.speculate,
+    serving.embed,
+    serving.threads,
+    inspect,
+    list_,
+    show,
+    check,
+    calibrate,
+    measuring.measure,
+    measuring.bench,
+)
+for _command in _COMMANDS:
+    app.command(_command.__name__.rstrip("_"))(_command)

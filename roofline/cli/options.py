@@ -141,7 +141,9 @@ Cache = Annotated[str, typer.Option("--kv", metavar="TYPE", help="KV-cache type,
 Range = Annotated[
     str,
     typer.Option(
-        "--prompt", metavar="N", help="Prompt tokens: numbers and ranges start:stop:step (stop left out), commas between."
+        "--prompt",
+        metavar="N",
+        help="Prompt tokens: numbers and ranges start:stop:step (stop left out), commas between.",
     ),
 ]
 Context = Annotated[
