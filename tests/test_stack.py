@@ -6,6 +6,7 @@ import pytest
 from roofline import api, catalog
 from roofline.calculator import run
 from roofline.grid import Task
+from roofline.machines import Machines
 from roofline.memory import bill
 from roofline.stack import WeightStack
 from roofline.weights import weigh
@@ -85,3 +86,37 @@ def test_a_stack_holds_an_operator_once_for_each_form() -> None:
     one, both = rows("q4_k_m"), rows("q4_k_m", "q4_k_s")
     assert both < 2 * one
     assert both >= one + 2
+
+
+#: Under one engine each: cards of several generations, chips, processors with and without AMX.
+FLEETS = (
+    ("rtx-3090", "rtx-4090", "v100-pcie-32", "p40", "h100-sxm"),
+    ("m1-max-32", "m3-ultra-80", "m5-10gpu"),
+    ("rpi5", "epyc-9654", "i9-14900k", "xeon-8480", "graviton3"),
+)
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "qwen3-30b-a3b", "gemma-3-12b"])
+@pytest.mark.parametrize("fleet", FLEETS, ids=lambda fleet: fleet[0])
+def test_machines_side_by_side_are_the_machines_one_by_one(fleet: tuple[str, ...], model: str) -> None:
+    stack, workload = stack_of(model), Workload(700.0, 128.0, DEPTHS, BATCHES)
+    machines = [api.load_machine(one, "llama.cpp", None, None, None)[0] for one in fleet]
+    shape = (len(QUANTS), 1, 1, 3, 5)
+    for step, phase in ((workload.prefill(512), "prefill"), (workload.decode(512), "decode")):
+        together = run(stack.model, stack, Machines(machines), workload, step, phase)  # type: ignore[arg-type]
+        for place, machine in enumerate(machines):
+            alone = run(stack.model, stack, machine, workload, step, phase)  # type: ignore[arg-type]
+            for name in ("tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "flops", "bytes"):
+                whole = np.broadcast_to(getattr(together, name), (len(fleet), *shape))[place]
+                np.testing.assert_allclose(whole, np.broadcast_to(getattr(alone, name), shape), rtol=1e-12)
+            np.testing.assert_array_equal(
+                np.broadcast_to(together.bound, (len(fleet), *shape))[place], np.broadcast_to(alone.bound, shape)
+            )
+
+
+def test_machines_of_different_engines_are_not_put_together() -> None:
+    machines = [api.load_machine(one, "llama.cpp", None, None, None)[0] for one in ("rpi5", "rtx-3090")]
+    with pytest.raises(ValueError, match="under one engine"):
+        Machines(machines)
+    with pytest.raises(ValueError, match="single devices"):
+        Machines([api.load_machine("rtx-3090x2", "llama.cpp", None, None, None)[0]])
