@@ -19,7 +19,7 @@ from roofline.lineup import Lineup, line_up, proportions, singly
 from roofline.local import localised
 from roofline.machine import Machine, make_machine
 from roofline.model import Model
-from roofline.placement import Placement
+from roofline.placement import Placement, check_overrides
 from roofline.prediction import Prediction
 from roofline.spec import SpecError
 from roofline.units import short
@@ -102,6 +102,7 @@ def predict(
             machine, lineup, hardware_entry.id, runtime, threads, weights_entry.spec, gpu_layers, numa, bool(overrides)
         )
         placement = replace(placement, overrides=tuple(overrides), op_offload=op_offload)
+        check_overrides(placement, weights_entry.spec)
         if several:
             placement = _line_up(placement, lineup, runtime, tensor_split)
             machine = placement.device

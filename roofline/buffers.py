@@ -138,7 +138,8 @@ def fetched_bytes(model: Model, stored: Stored, placement: Placement) -> float:
         return 0.0
     groups = {group.name: group for group in model.groups}
     matrices = {(name, one.role) for name, group in groups.items() for one in group.layer.matrices(model.hidden)}
+    counts = {name: len(group.indices) for name, group in groups.items()} | {"": 1}
     return max(
-        (stored[key] / len(groups[key[0]].indices) for key in matrices if placement.share_on_host(model, *key) > 0),
-        default=0.0,
+        stored[key] / counts[key[0]] if placement.share_on_host(model, *key) > 0 else 0.0
+        for key in {*matrices, ("", model.head.role)}
     )

@@ -25,9 +25,8 @@ from roofline.points import MAX_POINTS, expand, single_point
 from roofline.prediction import Phase, Prediction
 from roofline.quantization import ids
 from roofline.spec import Figure, SpecError
-from roofline.units import UnitError, format_number, parse, short
+from roofline.units import UnitError, parse, short
 
-MOST_NAMED = 4  # machines that a sentence lists
 Order = Literal["decode", "prefill", "price", "cost", "energy"]
 
 
@@ -231,63 +230,3 @@ def _rank(line: Line, order: Order) -> tuple[bool, float]:
         "energy": line.decode.j_per_token,
     }[order]
     return figure is None, 0.0 if figure is None else figure
-
-
-# -- in words ---------------------------------------------------------------------------------------------------------
-
-
-def verdicts(lines: Sequence[Line], rented: bool = False) -> list[str]:
-    """Which machine is fastest and which cheapest per token, and which ones the prediction does not tell from it.
-
-    One model after the other, since a small one is always faster. rented: a rent covers all of a machine.
-    """
-    ready = [line for line in lines if not line.reason]
-    if not ready:
-        return ["None of them runs it."]
-    models = list(dict.fromkeys(line.model for line in ready))
-    found = []
-    for model in models:
-        of_model = [line for line in ready if line.model == model]
-        found += [f"{model}: {text}" if len(models) > 1 else text for text in _verdicts(of_model, rented)]
-    return found
-
-
-def _verdicts(lines: Sequence[Line], rented: bool) -> list[str]:
-    """The sentences on one model."""
-    several = len({line.quant for line in lines}) > 1
-    speeds, costs = [], []
-    for line in lines:
-        label = f"{line.hardware} {line.quant}" if several else line.hardware
-        own = line.price_basis == "override"  # of whatever its giver means
-        alone = f" ({line.left_out.partition(',')[0]})" if line.left_out and not (rented or own) else ""
-        decode, paid = line.prediction.decode if line.prediction else None, line.decode
-        if decode is not None:
-            # Slowness, so that less is better here as with costs.
-            speeds.append((label, -float(decode.high_tok_s), -float(decode.tok_s), -float(decode.low_tok_s)))
-        if paid.usd_per_million is not None:
-            low, high = paid.low_usd_per_million or 0.0, paid.high_usd_per_million or 0.0
-            costs.append((label + alone, low, paid.usd_per_million, high))
-    found = []
-    if len(speeds) > 1:
-        best, value, rest = _best(speeds)
-        found.append(f"Fastest in decode: {best}, {format_number(-value)} tok/s; {rest}.")
-    if len(costs) > 1:
-        best, value, rest = _best(costs)
-        unknown = f" ({len(lines) - len(costs)} of unknown cost left out)" if len(costs) < len(lines) else ""
-        found.append(f"Cheapest per token: {best}, {format_number(value)} USD per million; {rest}{unknown}.")
-    return found
-
-
-def _best(ranges: Sequence[tuple[str, float, float, float]]) -> tuple[str, float, str]:
-    """(label, value, what the bands say of the others) of the least value among (label, low, value, high)."""
-    label, _, value, high = min(ranges, key=lambda one: one[2])
-    near = [other for other, low, _, _ in ranges if other != label and low <= high]
-    if not near:
-        return label, value, "no other band reaches its own"
-    return label, value, f"the bands overlap, so that the prediction does not tell it from {listed(near)}"
-
-
-def listed(names: Sequence[str]) -> str:
-    """Names for a sentence, the first few of many."""
-    shown, more = ", ".join(names[:MOST_NAMED]), len(names) - MOST_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from roofline.comparison import MOST_NAMED, Economy, Line, listed, verdicts
+from roofline.comparison import Economy, Line
+from roofline.comparison_verdicts import MOST_NAMED, listed, verdicts
 from roofline.economy import Terms, power_mark, terms_words
 from roofline.prediction import Phase
 from roofline.report import Format, printable, render, speed_range, to_csv, to_json

@@ -122,12 +122,16 @@ def _placed_bill(model: Model, weights: Weights, placement: Placement, workload:
     if placement.host is None:
         return replace(device, host_weights=embedding_bytes(model, weights))
     own, left = has_own_memory(placement.device), placement.first(model.layers)
-    both_sides = embedding_bytes(model, weights) if own and model.tied_embeddings and placement.holds_output() else 0.0
-    rest = Part(range(left), not placement.holds_output(), embedding=True)
+    has_head = placement.has_head_on_host(model)
+    both_sides = embedding_bytes(model, weights) if own and model.tied_embeddings and not has_head else 0.0
+    rest = Part(range(left), has_head, embedding=True)
     caches = kv_bytes_by_group(model, placement.host, workload)
-    compute = compute_buffer_bytes(model, placement.host, workload, rest) if left > 0 else 0.0
-    stored = weights.file_bytes - device.weights + both_sides
-    host = _one_bill(placement.host, stored, _sum(model, caches, rest), compute)
+    compute = compute_buffer_bytes(model, placement.host, workload, rest) if left > 0 or has_head else 0.0
+    stored, parts = stored_bytes(model, weights), device_parts(model, placement.device, placement)
+    share = sum(part_bytes(model, stored, part, placement) for part in parts) / sum(stored.values())  # each once
+    host = _one_bill(
+        placement.host, weights.file_bytes * (1 - share) + both_sides, _sum(model, caches, rest), compute
+    )
     if not own and host.usable is not None:
         host = replace(host, usable=host.usable - float(np.max(device.total)))
     return replace(device, host=host)
@@ -142,27 +146,36 @@ def device_bill(
     machines = placement.devices if placement is not None and placement.others else (machine,) * ways
     caches, fetched = kv_bytes_by_group(model, machine, workload), 0.0
     if placement is not None and has_own_memory(machine):
-        fetched = fetched_bytes(model, stored, placement) if placement.gpu_layers else 0.0
+        fetched = fetched_bytes(model, stored, placement)
     scale = weights.file_bytes / sum(stored.values())  # a file has a few small tensors that no shape tells
     if machine.split == "tensor":
-        whole = Part(range(parts[0].layers.start, model.layers), any(one.output for one in parts), parts[0].embedding)
+        layers = range(parts[0].layers.start, parts[-1].layers.stop)
+        whole = Part(layers, any(one.output for one in parts), parts[0].embedding)
         held = part_bytes(model, stored, whole, placement) * scale
         held += repeated_bytes(model, weights, ways) * (held / weights.file_bytes)
         copies = {group.name: copies_of_cache(group.layer, ways) for group in model.groups}
         cache = _sum(model, {name: size * copies[name] / ways for name, size in caches.items()}, whole)
-        compute = compute_buffer_bytes(model, machine, workload, whole, ways)
+        compute = compute_buffer_bytes(model, machine, workload, _computed(model, whole, placement, fetched), ways)
         bills = [_one_bill(machine, held / ways, cache, compute + fetched)] * ways  # equal devices, equal parts
     else:
+        rooms = [fetched, *[0.0] * (len(parts) - 1)]  # the first device does the host's wide products
         bills = [
             _one_bill(
                 one,
                 part_bytes(model, stored, part, placement) * scale,
                 _sum(model, caches, part),
-                compute_buffer_bytes(model, one, workload, part) + (fetched if part.output or part.layers else 0.0),
+                compute_buffer_bytes(model, one, workload, _computed(model, part, placement, room)) + room,
             )
-            for one, part in zip(machines, parts, strict=True)
+            for one, part, room in zip(machines, parts, rooms, strict=True)
         ]
     return bills[0] if len(bills) == 1 else _joint(bills)
+
+
+def _computed(model: Model, part: Part, placement: Placement | None, fetched: float) -> Part:
+    """What the device computes that holds a part: with room for what it fetches, in prompts all layers and the head."""
+    if placement is None or not fetched:
+        return part
+    return Part(range(model.layers), part.output or placement.has_head_on_host(model), part.embedding)
 
 
 def stacked(one: MemoryBill, each: Sequence[MemoryBill], shape: tuple[int, ...]) -> MemoryBill:

@@ -91,7 +91,8 @@ def part_bytes(model: Model, stored: Stored, part: Part, placement: Placement | 
     head = "token_embd" if model.tied_embeddings else "output"  # a tied head is the embedding, or a copy of it
     outside = {role: size for (name, role), size in stored.items() if not name}
     if part.output:
-        total += sum(size for role, size in outside.items() if role == head or role != "token_embd")
+        away = head if placement is not None and placement.has_head_on_host(model) else ""
+        total += sum(size for role, size in outside.items() if role != away and (role == head or role != "token_embd"))
     if part.embedding and not (part.output and model.tied_embeddings):
         total += outside["token_embd"]
     return total

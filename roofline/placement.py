@@ -17,6 +17,7 @@ from itertools import accumulate
 from roofline.machine import Machine
 from roofline.model import Model
 from roofline.spec import SpecError
+from roofline.units import short
 
 #: Tokens at once from which products with weights in host memory run on the device, which fetches the weights over the
 #: link (ggml-cuda.cu, ggml_backend_cuda_device_offload_op, min_batch_size). What stands between them, attention with
@@ -24,6 +25,7 @@ from roofline.spec import SpecError
 OFFLOADED_FROM = 32
 HOST = -1  # in place of a device's index
 EXPERTS = "ffn_(up|down|gate|gate_up)_(ch|)exps"
+MOST_LAYERS = 1000  # no model has as many
 
 
 @dataclass(frozen=True)
@@ -94,10 +96,16 @@ class Placement:
         name = f"blk.{layer}.{role}.weight"
         return bool(role) and any(pattern.search(name) for pattern in self.patterns)
 
+    def has_head_on_host(self, model: Model) -> bool:
+        """Whether the output head lies in the host's memory: with few layers on the device, or by an override."""
+        name = f"{model.head.role}.weight"
+        return not self.holds_output() or any(pattern.search(name) for pattern in self.patterns)
+
     def share_on_host(self, model: Model, group: str, role: str) -> float:
         """Share of a role's layers that lies in the host's memory [1]; group '' is embedding and head."""
         if not group:
-            return 0.0 if self.holds_output() else 1.0
+            on_host = self.has_head_on_host(model) if role == model.head.role else not self.holds_output()
+            return 1.0 if on_host else 0.0
         key = (id(model), group, role)
         if key not in self._shares:
             indices = next(one.indices for one in model.groups if one.name == group)
@@ -109,15 +117,16 @@ class Placement:
         if not self.others:
             return 1 - self.share_on_host(model, group, role)
         if not group:
-            return 1.0 if self.device_of(model.layers, model.layers) == device else 0.0
+            here = self.device_of(model.layers, model.layers) == device
+            return 1 - self.share_on_host(model, group, role) if here else 0.0
         key = (id(model), group, f"{role} on {device}")
         if key not in self._shares:
             indices = next(one.indices for one in model.groups if one.name == group)
-            here = [
+            kept = [
                 self.device_of(index, model.layers) == device and not self.is_on_host(index, model.layers, role)
                 for index in indices
             ]
-            self._shares[key] = sum(here) / len(here)
+            self._shares[key] = sum(kept) / len(kept)
         return self._shares[key]
 
     def used(self, model: Model) -> list[int]:
@@ -130,14 +139,41 @@ class Placement:
 
         Once where the layers change sides, and there and back in each layer on the device with tensors on the host.
         """
-        first = self.first(model.layers)
-        mixed = sum(
-            any(self.is_on_host(index, model.layers, role) for role in ("ffn_up_exps", "ffn_up", "ffn_down"))
-            for index in range(first, model.layers)
-        )
+        first, mixed = self.first(model.layers), self._mixed_layers(model)
         if wide and self.op_offload:
             return 1 if first > 0 or mixed else 0
         return 2 * mixed + (1 if first > 0 and self.gpu_layers > 0 else 0)
+
+    def _mixed_layers(self, model: Model) -> int:
+        """Layers on a device that have matrices on the host, and the output head where it is such a one [1]."""
+        if not self.overrides:
+            return 0
+        key = (id(model), "", "mixed")
+        if key not in self._shares:
+            first, found = self.first(model.layers), 0
+            for group in model.groups:
+                roles = {matrix.role for matrix in group.layer.matrices(model.hidden)}
+                own = [index for index in group.indices if index >= first]
+                found += sum(any(self.is_on_host(index, model.layers, role) for role in roles) for index in own)
+            self._shares[key] = found + (self.holds_output() and self.has_head_on_host(model))
+        return int(self._shares[key])
+
+
+def check_overrides(placement: Placement, model: Model) -> None:
+    """SpecError where no pattern matches a tensor of the model: a slip, or experts where there are none."""
+    if not placement.overrides:
+        return
+    names = [f"{model.head.role}.weight", "token_embd.weight"]
+    for group in model.groups:
+        roles = [matrix.role for matrix in group.layer.matrices(model.hidden)]
+        roles += [role for role, _ in group.layer.vectors(model.hidden)]
+        names += [f"blk.{index}.{role}.weight" for index in group.indices for role in roles]
+    if any(pattern.search(name) for pattern in placement.patterns for name in names):
+        return
+    if all(text.endswith(EXPERTS) for text in placement.overrides):
+        raise SpecError(f"--cpu-moe, --n-cpu-moe: expected a mixture of experts, found {model.name}")
+    found = short(",".join(placement.overrides))
+    raise SpecError(f"--override-tensor: expected a pattern of tensors of {model.name}, found {found}")
 
 
 def device_name(index: int) -> str:
@@ -162,4 +198,4 @@ def free_memory(machine: Machine) -> float:
 
 def experts_on_host(layers: int) -> str:
     """The override that `--n-cpu-moe` makes: the experts of the first so many layers."""
-    return rf"blk\.({'|'.join(str(index) for index in range(layers))})\.{EXPERTS}"
+    return rf"blk\.({'|'.join(str(index) for index in range(min(layers, MOST_LAYERS)))})\.{EXPERTS}"

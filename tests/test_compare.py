@@ -9,7 +9,8 @@ import re
 import pytest
 
 from roofline import api, report
-from roofline.comparison import Economy, Line, compare, price_list, verdicts
+from roofline.comparison import Economy, Line, compare, price_list
+from roofline.comparison_verdicts import verdicts
 from roofline.economy import terms
 from roofline.points import expand
 from roofline.report import COLUMNS
@@ -204,6 +205,21 @@ def test_the_sentence_says_which_bands_overlap() -> None:
     assert found[0].startswith("Fastest in decode: rtx-4090")
     assert found[0].endswith("does not tell it from rtx-4080.")
     assert verdicts(lines("rtx-4090,rpi5"))[0].endswith("no other band reaches its own.")
+
+
+def test_the_most_frugal_is_named_with_what_its_power_means() -> None:
+    """450 W are a limit; 11.75 W of a Pi were measured. A kilowatt-hour is 3.6 million J."""
+    found = lines("rtx-4090,rpi5")
+    best = min(found, key=lambda line: line.decode.j_per_token or 0.0)
+    joules = best.decode.j_per_token
+    assert best.hardware == "rtx-4090" and joules is not None
+    text = verdicts(found)[2]
+    assert text.startswith("Least energy per token: rtx-4090, ")
+    assert (
+        f"{joules:.2f} J at most, at least {3.6 / joules:.2f} million tokens a kilowatt-hour; the bands overlap" in text
+    )
+    measured = verdicts(lines("rpi5,c2q-q8400"))[-1]
+    assert measured.startswith("Least energy per token: rpi5, ") and "at most" not in measured
 
 
 def test_no_sentence_compares_one_machine() -> None:

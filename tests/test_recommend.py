@@ -53,6 +53,13 @@ def test_a_candidate_has_the_figures_of_predict(machines: list[Candidate]) -> No
             assert one.ttft_s == pytest.approx(float(result.ttft_s))  # type: ignore[arg-type]
 
 
+def test_a_cost_of_which_a_figure_is_missing_is_none() -> None:
+    """No source gives the price of an M3 Ultra with 80 cores, or the power of an M3 Ultra with 60."""
+    question = Question(("m3-ultra-80", "m3-ultra-60", "rtx-3090"), ("llama-3.1-8b",), ("q4_k_m",))
+    found, _ = candidates(question, Workload(512.0, 128.0), Terms(kwh=0.3))
+    assert {one.hardware for one in found if one.usd_per_million is not None} == {"rtx-3090"}
+
+
 def test_where_one_is_too_small_the_fewest_that_fit_are_tried(machines: list[Candidate]) -> None:
     """qwen3-32b in q4_k_m takes 19 GiB: two cards of 12 GiB, one of 24 GiB, the board of 16 GB at the most."""
     names = {one.hardware for one in machines}
@@ -182,6 +189,7 @@ def test_devices_for_a_model(run: Run) -> None:
     assert code == 0
     found = json.loads(text)
     assert found["schema"] == "roofline.recommendation/1"
+    assert found["wishes"]["max_power_w"] == 400
     assert found["meeting"] >= 5
     for one in found["ranked"]:
         assert set(one) <= set(COLUMNS) | {f"{p}_{k}" for p in ("prefill", "decode") for k in COLUMNS}

@@ -222,7 +222,7 @@ def test_users_at_the_knee_keep_half_of_a_lone_user_s_speed(where: tuple[str, st
 
 @pytest.mark.parametrize("where", MACHINES, ids=lambda where: where[0])
 def test_more_users_get_more_together_and_less_each_but_where_kernels_change(where: tuple[str, str, str]) -> None:
-    """One token, up to eight, and on some cards up to sixteen run in kernels of their own: behind them lie the kinks."""
+    """One token, up to eight, and on some cards up to sixteen run in kernels of their own; behind them are kinks."""
     users = np.arange(1.0, 257.0)
     together = np.asarray(generation(known(where), users).tok_s)
     less = set(np.flatnonzero(np.diff(together) < -1e-9 * together[:-1]) + 1)

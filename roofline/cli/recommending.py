@@ -89,4 +89,4 @@ def recommend(
         most_count=most_count,
         why_not=why_not,
     )
-    typer.echo(report(found, form.value, top), nl=False)
+    typer.echo(report(found, form.value, top, sort.value if sort else None), nl=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from roofline.comparison_report import LEGEND, marked, memory_words, price_words
@@ -11,24 +10,24 @@ from roofline.economy import power_mark
 from roofline.recommend.asking import Recommendation
 from roofline.recommend.candidates import Candidate, Speed
 from roofline.recommend.ranking import Ranked
-from roofline.recommend.wishes import Miss
+from roofline.recommend.wishes import Miss, Wishes
 from roofline.report import Format, render, speed_range, to_csv, to_json
 
 SCHEMA = "roofline.recommendation/1"
 _TABLE = (
     "hardware", "model", "quant", "decode_range", "prefill_range", "ttft_s", "memory_range", "price_range",
-    "power_range", "certain", "dominated_by", "reason",
+    "power_range", "usd_per_million", "certain", "dominated_by", "reason",
 )  # fmt: skip
 
 
-def report(found: Recommendation, form: Format, most: int) -> str:
+def report(found: Recommendation, form: Format, most: int, order: str | None = None) -> str:
     """The best `most` candidates with their reasons, what nearly made it, and what --why-not asked for."""
     ranked = found.ranked[:most]
     if form == "json":
         return to_json(
             {
                 "schema": SCHEMA,
-                "wishes": {key: value for key, value in asdict(found.wishes).items() if value is not None},
+                "wishes": _wishes(found.wishes),
                 "considered": found.considered,
                 "meeting": len(found.ranked),
                 "ranked": [record(one) for one in ranked],
@@ -48,9 +47,11 @@ def report(found: Recommendation, form: Format, most: int) -> str:
         sections.append(("Why not", render(lines, _told(lines, shown), form)))
     if ranked:
         speeds = found.wishes.min_decode or found.wishes.min_prefill
+        costs = found.wishes.max_cost is not None or order == "cost"
         lines = [
             {
                 **_cells(one.candidate),
+                "usd_per_million": one.candidate.usd_per_million if costs else None,
                 "certain": one.certain if speeds else None,
                 "dominated_by": one.dominated_by,
                 "reason": one.reason,
@@ -68,6 +69,19 @@ def report(found: Recommendation, form: Format, most: int) -> str:
     mark = "## " if form == "md" else ""
     text = "\n".join(f"{mark}{title}\n\n{body}" for title, body in sections)
     return text + "".join(f"\n{remark}" for remark in _remarks(found, ranked)) + "\n"
+
+
+def _wishes(wishes: Wishes) -> dict[str, Any]:
+    """The wishes that there are, under keys with their units."""
+    limits = {
+        "min_decode_tok_s": wishes.min_decode,
+        "min_prefill_tok_s": wishes.min_prefill,
+        "max_ttft_s": wishes.max_ttft,
+        "max_price_usd": wishes.max_price,
+        "max_power_w": wishes.max_watts,
+        "max_usd_per_million": wishes.max_cost,
+    }
+    return {key: value for key, value in limits.items() if value is not None} | {"sure": wishes.sure}
 
 
 def _what(found: Recommendation) -> str:
