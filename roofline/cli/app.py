@@ -89,35 +89,11 @@ def predict(
 
     Example: roofline predict --hw rpi5 --model mistral7b --quant q4_0
     """
+    given = options.settings(locals())
     from roofline import report
-    from roofline.points import points, tensor_overrides
+    from roofline.points import points
 
-    results = points(
-        hw,
-        model,
-        quant,
-        prompt=prompt,
-        gen=gen,
-        depth=depth,
-        batch=batch,
-        ctx=ctx,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        ubatch=ubatch,
-        threads=threads,
-        flash_attention=flash_attn,
-        gpu_layers=gpu_layers,
-        overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
-        op_offload=op_offload,
-        repack=repack,
-        split=split and split.value,
-        tensor_split=tensor_split,
-        link=link and link.value,
-        numa=numa and numa.value,
-        disk=disk,
-    )
+    results = points(hw, model, quant, **given)
     ways = _ways(results)
     typer.echo(report.predictions(results, form.value, ways), nl=False)
     if near and len(results) == 1 and form in (Form.table, Form.md):
@@ -167,36 +143,12 @@ def explain(
     form: options.Output = Form.table,
 ) -> None:
     """The working behind a prediction: operators, ridge point, what-ifs, every figure with its source."""
+    given = options.settings(locals())
     from roofline import report
     from roofline.check.nearest import rows
-    from roofline.points import single_point, tensor_overrides
+    from roofline.points import single_point
 
-    result = single_point(
-        hw,
-        model,
-        quant,
-        prompt=prompt,
-        gen=gen,
-        depth=depth,
-        batch=batch,
-        ctx=ctx,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        ubatch=ubatch,
-        threads=threads,
-        flash_attention=flash_attn,
-        gpu_layers=gpu_layers,
-        overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
-        op_offload=op_offload,
-        repack=repack,
-        split=split and split.value,
-        tensor_split=tensor_split,
-        link=link and link.value,
-        numa=numa and numa.value,
-        disk=disk,
-    )
+    result = single_point(hw, model, quant, **given)
     typer.echo(report.explanation(result, form.value, rows(result)), nl=False)
 
 

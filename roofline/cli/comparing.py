@@ -56,28 +56,12 @@ def compare(
 
     Example: roofline compare --model llama-3.1-8b --quant q4_k_m --hw rpi5,m4-10gpu,rtx-4090,strix-halo --kwh 0.30
     """
+    given = options.settings(locals())
     from roofline import comparison, economy
     from roofline.comparison_report import comparison as shown
 
     terms = economy.terms(kwh, lifetime, utilisation, per_hour)
-    lines = comparison.compare(
-        hw,
-        model,
-        quant,
-        terms,
-        price or [],
-        sort.value,
-        runtime=runtime,
-        backend=backend,
-        prompt=prompt,
-        gen=gen,
-        depth=depth,
-        batch=batch,
-        kv=kv,
-        ctx=ctx,
-        flash_attention=flash_attn,
-        disk=disk,
-    )
+    lines = comparison.compare(hw, model, quant, terms, price or [], sort.value, **given)
     typer.echo(shown(lines, terms, form.value), nl=False)
     if all(line.prediction is None for line in lines):
         typer.echo("error: none of them could be predicted", err=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from collections.abc import Mapping
+from enum import Enum, StrEnum
+from typing import Annotated, Any
 
 import typer
 
@@ -232,3 +233,30 @@ Prices = Annotated[
     typer.Option("--price", metavar="[ID=]USD", help="What a machine costs, all of it together. Repeatable."),
 ]
 Output = Annotated[Form, typer.Option("--format", help="How to print the result.")]
+
+#: Options that say what is predicted, and what the library calls them where it has another word.
+_SETTINGS = {
+    "runtime": "", "backend": "", "prompt": "", "gen": "", "depth": "", "batch": "", "kv": "", "ctx": "", "ubatch": "",
+    "threads": "", "flash_attn": "flash_attention", "gpu_layers": "", "op_offload": "", "repack": "", "split": "",
+    "tensor_split": "", "link": "", "numa": "", "disk": "",
+}  # fmt: skip
+
+
+def settings(given: Mapping[str, Any], without: str = "") -> dict[str, Any]:
+    """The arguments of points.points that a command's options say, from its `locals()`: those that it has.
+
+    without: an option that the command takes in a sense of its own.
+    """
+    found = {
+        word or name: given[name].value if isinstance(given[name], Enum) else given[name]
+        for name, word in _SETTINGS.items()
+        if name in given and name != without
+    }
+    if "overrides" in given:
+        found["figures"] = given["overrides"] or ()
+    if "cpu_moe" in given:
+        from roofline.points import tensor_overrides
+
+        patterns = given["override_tensor"] or []
+        found["overrides"] = tensor_overrides(given["cpu_moe"], given["n_cpu_moe"], patterns)
+    return found

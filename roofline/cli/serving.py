@@ -77,36 +77,19 @@ def users(
 
     Example: roofline users --hw rtx-4090 --model llama-3.1-8b --quant q4_k_m --prompt 4k --chunk 512
     """
+    given = options.settings(locals())
     from roofline import serving_report
-    from roofline.points import tensor_overrides
     from roofline.serving.users import serve
 
     result = serve(
         hw,
         model,
         quant,
-        prompt=prompt,
-        gen=gen,
-        depth=depth,
         users=users,
         cached=cached,
         chunk=chunk,
         min_user_tok_s=min_user_tok_s,
-        ctx=ctx,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        ubatch=ubatch,
-        threads=threads,
-        flash_attention=flash_attn,
-        gpu_layers=gpu_layers,
-        overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
-        op_offload=op_offload,
-        split=split and split.value,
-        tensor_split=tensor_split,
-        link=link and link.value,
-        numa=numa and numa.value,
+        **given,
     )
     typer.echo(serving_report.users(result, form.value), nl=False)
 
@@ -144,8 +127,8 @@ def speculate(
 
     Example: roofline speculate --hw rtx-4090 --model qwen3-32b --quant q4_k_m --draft qwen3-0.6b --draft-quant q8_0
     """
+    given = options.settings(locals())
     from roofline import serving_report
-    from roofline.points import tensor_overrides
     from roofline.speculation import asked
 
     result = asked(
@@ -156,23 +139,7 @@ def speculate(
         draft_quant=draft_quant,
         acceptance=acceptance,
         draft_tokens=draft_tokens,
-        prompt=prompt,
-        gen=gen,
-        depth=depth,
-        batch=batch,
-        ctx=ctx,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        threads=threads,
-        flash_attention=flash_attn,
-        gpu_layers=gpu_layers,
-        overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
-        split=split and split.value,
-        tensor_split=tensor_split,
-        link=link and link.value,
-        numa=numa and numa.value,
+        **given,
     )
     typer.echo(serving_report.speculation(result, form.value), nl=False)
 
@@ -200,27 +167,11 @@ def embed(
 
     Example: roofline embed --hw rtx-3090 --model qwen3-0.6b --quant q8_0 --prompt 128,512 --ubatch 2048
     """
+    given = options.settings(locals())
     from roofline import serving_report
     from roofline.serving.embedding import embed as embedded
 
-    results = embedded(
-        hw,
-        model,
-        quant,
-        prompt=prompt,
-        batch=batch,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        ubatch=ubatch,
-        threads=threads,
-        flash_attention=flash_attn,
-        gpu_layers=gpu_layers,
-        split=split and split.value,
-        link=link and link.value,
-        numa=numa and numa.value,
-    )
+    results = embedded(hw, model, quant, **given)
     typer.echo(serving_report.embeddings(results, form.value), nl=False)
 
 
@@ -247,25 +198,9 @@ def threads(
 
     Example: roofline threads --hw i9-14900k --model llama-3.1-8b --quant q4_k_m
     """
+    given = options.settings(locals(), without="threads")
     from roofline import serving_report
     from roofline.threads import curve
 
-    result = curve(
-        hw,
-        model,
-        quant,
-        threads,
-        prompt=prompt,
-        gen=gen,
-        depth=depth,
-        batch=batch,
-        ctx=ctx,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        ubatch=ubatch,
-        flash_attention=flash_attn,
-        numa=numa and numa.value,
-    )
+    result = curve(hw, model, quant, threads, **given)
     typer.echo(serving_report.threads(result, form.value), nl=False)

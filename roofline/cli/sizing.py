@@ -44,30 +44,9 @@ def fit(
 
     Example: roofline fit --hw rtx-3090+ryzen-7950x --model llama-3.3-70b --ctx 8192
     """
+    given = options.settings(locals())
     from roofline.fit_report import report
-    from roofline.points import tensor_overrides
     from roofline.sizing import size
 
-    sizing = size(
-        hw,
-        model,
-        quant,
-        ctx=ctx,
-        batch=batch,
-        figures=overrides or [],
-        runtime=runtime,
-        backend=backend,
-        kv=kv,
-        ubatch=ubatch,
-        threads=threads,
-        flash_attention=flash_attn,
-        gpu_layers=gpu_layers,
-        overrides=tensor_overrides(cpu_moe, n_cpu_moe, override_tensor or []),
-        op_offload=op_offload,
-        repack=repack,
-        split=split and split.value,
-        link=link and link.value,
-        numa=numa and numa.value,
-        tensor_split=tensor_split,
-    )
+    sizing = size(hw, model, quant, **given)
     typer.echo(report(sizing, form.value), nl=False)
