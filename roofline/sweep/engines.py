@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from roofline.spec import SpecError
@@ -18,6 +18,8 @@ Engine = Literal["local", "dask"]
 #: Below so many points the start of processes costs more than they save.
 FEW_POINTS = 1_000_000
 _RARELY = 100_000, 50, 100
+KEPT_BYTES = 2**26  # of freed memory that a worker keeps
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # malloc.h of glibc
 ANSWER_SECONDS = 10.0  # that a scheduler has to answer
 
 
@@ -63,7 +65,7 @@ def executor(
     try:
         with _undisturbed():
             pool.submit(int)  # starts the processes
-        yield pool, 2 * count + 1
+        yield pool, count + 1
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -95,10 +97,24 @@ def rare_collections() -> Iterator[None]:
 def _begin() -> None:
     """Ctrl-C reaches every process of a terminal; the first one ends the others, which may be killed."""
     gc.set_threshold(*_RARELY)
+    _keep_pages()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def _keep_pages() -> None:
+    """A worker keeps the pages of arrays it has done with: glibc gives them back and asks anew for every array.
+
+    The system's share of a sweep's time falls by more than half. Where there is no mallopt, nothing changes.
+    """
+    import ctypes
+
+    with suppress(AttributeError, OSError, TypeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+            mallopt(parameter, KEPT_BYTES)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from roofline.sweep.request import Request
 
 #: Points of a partition, about: large enough that a batch of the output's rows compresses, small enough that dozens in
 #: flight stay below the memory's bound.
-POINTS = 2**19
+POINTS = 2**20
 
 
 class Partition(NamedTuple):
