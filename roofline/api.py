@@ -112,6 +112,7 @@ def predict(
     names = {
         "hardware": lineup.id,
         "hardware_file": catalog.shown(hardware_entry.path),
+        **_further_files(lineup),
         "model": weights_entry.id,
         "model_file": catalog.shown(weights_entry.path),
         "runtime": catalog.load_runtime(runtime).id,
@@ -147,6 +148,13 @@ def make_workload(
     )
     _check_shapes(workload)
     return workload
+
+
+def _further_files(lineup: Lineup) -> dict[str, str]:
+    """The files of the devices after the first, and of their host."""
+    others = {f"device_{number}": name for number, name in enumerate(lineup.devices[1:], 2)}
+    named = others | ({"host": lineup.host} if lineup.host else {})
+    return {f"{key}_file": catalog.shown(catalog.load_hardware(name, ()).path) for key, name in named.items()}
 
 
 def _place(

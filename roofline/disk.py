@@ -102,6 +102,11 @@ def disk_roof(bill: MemoryBill, machine: Machine, rate: float) -> DiskRoof:
         else:
             where = f"the {machine.backend} backend copies them; --backend cpu maps them"
         raise SpecError(f"--disk: expected a backend that maps the weights, found {machine.backend} on {name}: {where}")
+    if np.any(over > 0) and machine.numa == "mirror":
+        too_much = format_quantity(float(np.max(over)), "B", binary=True)
+        raise SpecError(
+            f"--disk: expected room for a copy on each NUMA node, found {too_much} too much; --numa interleave has one"
+        )
     excess = np.minimum(over, side.weights)
     missing = -side.margin - side.weights
     if np.ndim(over) == 0:

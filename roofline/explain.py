@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from roofline.calculator import run
+from roofline.machine import Machine
 from roofline.prediction import Phase, Prediction
 from roofline.runtime import Constant, Kernel
 from roofline.spec import Source
+from roofline.splitting import interconnect
 from roofline.units import format_number, format_quantity
 from roofline.workload import Step
 
@@ -93,19 +97,63 @@ class Used:
 
 
 def figures_used(prediction: Prediction) -> list[Used]:
-    """Every figure and constant behind the numbers: hardware first, then the model, then the runtime."""
-    return [*_hardware_figures(prediction), *_model_figures(prediction), *_runtime_constants(prediction)]
+    """Every figure and constant behind the numbers: hardware first, then the model, then the runtime; each once.
+
+    Of devices that work together those of each, and what joins them.
+    """
+    sides = _sides(prediction)
+    linked = [one for one in sides if _is_linked(prediction)]
+    found = [used for one, file in sides for used in _hardware_figures(one, file)]
+    found += [used for one, file in linked for used in _link_figures(one, file)]
+    found += _model_figures(prediction)
+    found += [used for one, _ in sides for used in _runtime_constants(prediction, one)]
+    found += _joining_constants(prediction)
+    return list(dict.fromkeys(found))
 
 
-def _hardware_figures(prediction: Prediction) -> list[Used]:
-    hardware, backend = prediction.machine.hardware, prediction.machine.backend
-    relevant = ("memory.", "cpu.clusters") if backend == "cpu" else ("memory.", "gpu.peak")
-    file = prediction.names.get("hardware_file", "")
+def _sides(prediction: Prediction) -> list[tuple[Machine, str]]:
+    """The device with its file, then the others and the host of a placement."""
+    placement, names = prediction.placement, prediction.names
+    first, files = names.get("hardware_file", ""), [path for key, path in names.items() if key.startswith("device_")]
+    sides = [(prediction.machine, first)]
+    if placement is None:
+        return sides
+    known = [prediction.machine.hardware.name]
+    for other in placement.others:
+        if other.hardware.name not in known:
+            known.append(other.hardware.name)
+            sides.append((other, files[len(known) - 2] if len(known) - 2 < len(files) else first))
+    return [*sides, (placement.host, names.get("host_file", first))] if placement.host else sides
+
+
+def _is_linked(prediction: Prediction) -> bool:
+    return any(phase is not None and phase.has_link for phase in (prediction.prefill, prediction.decode))
+
+
+def _hardware_figures(machine: Machine, file: str) -> list[Used]:
+    hardware = machine.hardware
+    relevant = ("memory.", "cpu.clusters") if machine.backend == "cpu" else ("memory.", "gpu.peak")
     return [
         Used(path, str(figure), figure.basis, *_citation(hardware.sources, figure.source), file, figure.note)
         for path, figure in hardware.figures().items()
         if path.startswith(relevant) and not path.startswith(("memory.variants", "memory.options"))
     ]
+
+
+def _link_figures(machine: Machine, file: str) -> list[Used]:
+    """What joins a device to its host and to its like, so far as its file says."""
+    hardware, link = machine.hardware, machine.hardware.link
+    if link is None:
+        return []
+    found = []
+    if link.pcie_generation:
+        lanes = f", {link.pcie_lanes} lanes" if link.pcie_lanes else ""
+        citation = _citation(hardware.sources, link.pcie_source)
+        found.append(Used("link.pcie", f"PCIe {link.pcie_generation}.0{lanes}", "datasheet", *citation, file, ""))
+    if link.nvlink and machine.split == "tensor":
+        citation = _citation(hardware.sources, link.nvlink.source)
+        found.append(Used("link.nvlink", str(link.nvlink), link.nvlink.basis, *citation, file, link.nvlink.note))
+    return found
 
 
 def _citation(sources: Mapping[str, Source], key: str) -> tuple[str, str]:
@@ -125,8 +173,8 @@ def _model_figures(prediction: Prediction) -> list[Used]:
     ]
 
 
-def _runtime_constants(prediction: Prediction) -> list[Used]:
-    machine = prediction.machine
+def _runtime_constants(prediction: Prediction, machine: Machine) -> list[Used]:
+    """The constants of one side's backend, and its kernels."""
     engine, file = machine.engine, prediction.names.get("runtime_file", "")
     prefix = f"{machine.backend}."
     named: list[tuple[str, Constant, str]] = [
@@ -138,17 +186,46 @@ def _runtime_constants(prediction: Prediction) -> list[Used]:
             (f"{prefix}barrier.base", engine.barrier.base, "s"),
             (f"{prefix}barrier.per_thread", engine.barrier.per_thread, "s"),
         ]
+        if machine.joined_sockets > 1:
+            named.append((f"{prefix}socket_share", engine.socket_share, "of the sockets' sum"))
         if machine.core_bandwidth:
             named.append((f"{prefix}core_bandwidth", machine.core_bandwidth, "B per cycle and core"))
         if engine.thread_loss:
             named.append((f"{prefix}thread_loss", engine.thread_loss, "threads"))
     else:
         named.append((f"{prefix}launch", machine.launch, "s"))
-    for label, kernel in _kernels_used(prediction):
+    for label, kernel in _kernels_used(prediction, machine):
         rate = kernel.efficiency or kernel.per_cycle
         if rate is not None:
             unit = f"of peak {kernel.path}" if kernel.efficiency else "operations per cycle and core"
             named.append((f"{prefix}kernel {label}", rate, unit))
+    return _cited(machine, named, file)
+
+
+def _joining_constants(prediction: Prediction) -> list[Used]:
+    """What the engine counts for links, crossings and reductions, and the disk as it was given."""
+    machine, placement, rate = prediction.machine, prediction.placement, prediction.disk and prediction.disk.rate
+    engine, prefix = machine.engine, f"{machine.backend}."
+    named: list[tuple[str, Constant, str]] = []
+    if _is_linked(prediction):
+        named.append((f"{prefix}link_share", engine.link_share, "of the link"))
+        if placement is not None:
+            named.append((f"{prefix}crossing", engine.crossing, "s"))
+        if machine.split == "tensor" and engine.reduction is not None:
+            nvlink = interconnect(machine).name == "NVLink"
+            hop = engine.reduction.nvlink_hop if nvlink else engine.reduction.pcie_hop
+            named += [(f"{prefix}reduction.start", engine.reduction.start, "s"), (f"{prefix}reduction.hop", hop, "s")]
+            if nvlink:
+                named.append((f"{prefix}nvlink_share", engine.nvlink_share, "of one direction"))
+            else:
+                crossings = engine.reduction.pcie_crossings
+                named.append((f"{prefix}reduction.pcie_crossings", crossings, "times over PCIe"))
+    found = _cited(machine, named, prediction.names.get("runtime_file", ""))
+    return [*found, Used("disk", format_quantity(rate, "B/s"), "given", "--disk", "", "", "")] if rate else found
+
+
+def _cited(machine: Machine, named: Sequence[tuple[str, Constant, str]], file: str) -> list[Used]:
+    """Constants, each with its unit, as figures with their sources."""
     return [
         Used(
             name, _constant_words(one, unit), one.basis, *_citation(machine.runtime.sources, one.source), file, one.note
@@ -161,14 +238,19 @@ def _constant_words(constant: Constant, unit: str) -> str:
     return format_quantity(constant.value, "s") if unit == "s" else f"{format_number(constant.value)} {unit}"
 
 
-def _kernels_used(prediction: Prediction) -> list[tuple[str, Kernel]]:
-    """The kernels behind the operators, each once, labelled by type and width."""
-    machine, found = prediction.machine, {}
+def _kernels_used(prediction: Prediction, machine: Machine) -> list[tuple[str, Kernel]]:
+    """The kernels behind the operators of a side, each once, labelled by type and width.
+
+    The device runs what it fetches from its host, too.
+    """
+    placement, found = prediction.placement, {}
+    on_host = placement is not None and machine is placement.host
     for phase in (prediction.prefill, prediction.decode):
         if phase is None:
             continue
         for cost in phase.operators:
-            if cost.use is not None:
+            fetched = np.any(np.asarray(cost.link_seconds) > 0)
+            if cost.use is not None and on_host == (cost.device == "host" and not fetched):
                 kind = "attention " if cost.use.attention else "experts " if cost.use.routed else ""
                 label = f"{kind}{cost.use.type} {'few' if cost.use.few else 'many'}"
                 found[label] = machine.kernel(cost.use)

@@ -138,7 +138,8 @@ def _answers(sizing: Sizing) -> list[dict[str, Any]]:
     if sizing.quants:
         found["best quantisation"] = sizing.best.quant if sizing.best else "none"
     if sizing.layers is not None:
-        beside = "" if prediction.placement else ", the others on a host beside it (--hw ID+HOST)"
+        has_host = prediction.placement is not None and prediction.placement.host is not None
+        beside = "" if has_host else ", the others on a host beside it (--hw ID+HOST)"
         whole = model.layers + 1
         found["most layers on the GPU"] = f"{sizing.layers} of {whole}{beside if sizing.layers < whole else ''}"
     if machine.hardware.memory.options:

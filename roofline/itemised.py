@@ -187,7 +187,7 @@ def _buffer_lines(prediction: Prediction) -> list[Line]:
     ways = machine.hardware.count if machine.split == "tensor" else 1
     terms = compute_terms(prediction.model, machine, prediction.workload, ways=ways)
     largest = max(terms, key=lambda name: float(np.max(terms[name])))
-    words = f"largest: {largest}" + (f", on each of {len(bill.devices)} devices" if bill.devices else "")
+    words = f"largest: {largest}" + (f", of {len(bill.devices)} devices together" if bill.devices else "")
     if prediction.placement and has_own_memory(machine):
         stored = stored_bytes(prediction.model, prediction.weights)
         if fetched_bytes(prediction.model, stored, prediction.placement):

@@ -21,7 +21,7 @@ class Lineup:
     def id(self) -> str:
         """The ids of all, joined by a +."""
         names = (*self.devices, *((self.host,) if self.host else ()))
-        return "+".join(catalog.load_hardware(name).id for name in names)
+        return "+".join(catalog.load_hardware(name, ()).id for name in names)
 
 
 def line_up(hw: str) -> Lineup:
@@ -37,15 +37,15 @@ def line_up(hw: str) -> Lineup:
     for name in devices[1:]:
         if _is_host(name):
             raise SpecError(f"--hw: expected at most one host, joined by one + as the last, found {short(hw)}")
-    if len(devices) > 1 and len({catalog.load_hardware(name).id for name in devices}) == 1:
-        entry = catalog.load_hardware(devices[0])
+    if len(devices) > 1 and len({catalog.load_hardware(name, ()).id for name in devices}) == 1:
+        entry = catalog.load_hardware(devices[0], ())
         if entry.spec.count == 1:
             devices = (f"{len(devices)}x {devices[0]}",)
     return Lineup(devices, host)
 
 
 def _is_host(name: str) -> bool:
-    return "cpu" in catalog.load_hardware(name).spec.backends
+    return "cpu" in catalog.load_hardware(name, ()).spec.backends
 
 
 def singly(hardware: Hardware) -> tuple[Hardware, ...]:

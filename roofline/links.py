@@ -13,7 +13,7 @@ from roofline.spec import SpecError
 
 
 def link_rate(device: Machine, host: Machine | None = None) -> float:
-    """What the link between a device and its host carries [B/s]; SpecError where the device's file does not state it."""
+    """What the link between a device and its host carries [B/s]; SpecError where the device's file states none."""
     if not has_own_memory(device):
         return device.sustained_bandwidth / 2
     bandwidth = pcie_bandwidth(device, host)

@@ -129,9 +129,8 @@ def _placed_bill(model: Model, weights: Weights, placement: Placement, workload:
     compute = compute_buffer_bytes(model, placement.host, workload, rest) if left > 0 or has_head else 0.0
     stored, parts = stored_bytes(model, weights), device_parts(model, placement.device, placement)
     share = sum(part_bytes(model, stored, part, placement) for part in parts) / sum(stored.values())  # each once
-    host = _one_bill(
-        placement.host, weights.file_bytes * (1 - share) + both_sides, _sum(model, caches, rest), compute
-    )
+    left_over = max(weights.file_bytes * (1 - share), 0.0) + both_sides
+    host = _one_bill(placement.host, left_over, _sum(model, caches, rest), compute)
     if not own and host.usable is not None:
         host = replace(host, usable=host.usable - float(np.max(device.total)))
     return replace(device, host=host)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -154,14 +154,8 @@ class Phase:
     @cached_property
     def shares(self) -> dict[str, Real]:
         """Seconds due to compute, memory and overhead, and to the link and the disk where there is one [s]."""
-        memory = total(
-            cost.roof_seconds * memory_share(cost.compute_seconds, cost.memory_seconds, cost.sharpness)
-            for cost in self.operators
-        )
-        overhead = total(cost.overhead_seconds for cost in self.operators)
-        roofs = total(cost.roof_seconds for cost in self.operators)
         link = {"link": total(cost.link_seconds for cost in self.operators)} if self.has_link else {}
-        return {"compute": roofs - memory, "memory": memory, "overhead": overhead, **link, **self._disk}
+        return {**_roofs(self.operators), **link, **self._disk}
 
     @cached_property
     def _disk(self) -> dict[str, Real]:
@@ -186,20 +180,50 @@ class Phase:
         return {**found, "link": total(cost.link_seconds for cost in self.operators), **self._disk}
 
     @cached_property
+    def device_bounds(self) -> dict[str, str | NDArray[np.str_]]:
+        """What most of each device's own time goes to: compute, memory or overhead."""
+        devices = dict.fromkeys(cost.device for cost in self.operators if cost.kind not in ("link", "disk"))
+        return {name: _most(_roofs([cost for cost in self.operators if cost.device == name])) for name in devices}
+
+    @cached_property
     def bound_code(self) -> NDArray[np.intp]:
         """The place among `shares` of what most of the time goes to."""
-        most, *others = self.shares.values()
-        code: NDArray[np.intp] = np.zeros(np.shape(most), dtype=np.intp)
-        for place, share in enumerate(others, 1):
-            code = np.where(share > most, place, code)
-            most = np.maximum(share, most)
-        return code
+        return _place_of_most(self.shares)
 
     @cached_property
     def bound(self) -> str | NDArray[np.str_]:
         """What most of the time goes to: compute, memory, overhead, the link or the disk."""
-        names, winner = tuple(self.shares), self.bound_code
-        return names[int(winner)] if np.ndim(winner) == 0 else np.array(names)[winner]
+        return _most(self.shares)
+
+
+def _roofs(operators: Sequence[OperatorCost]) -> dict[str, Real]:
+    """Seconds of operators due to compute, memory and overhead [s]."""
+    memory = total(
+        cost.roof_seconds * memory_share(cost.compute_seconds, cost.memory_seconds, cost.sharpness)
+        for cost in operators
+    )
+    roofs = total(cost.roof_seconds for cost in operators)
+    return {
+        "compute": roofs - memory,
+        "memory": memory,
+        "overhead": total(cost.overhead_seconds for cost in operators),
+    }
+
+
+def _place_of_most(shares: Mapping[str, Real]) -> NDArray[np.intp]:
+    """The place of the largest share, per element."""
+    most, *others = shares.values()
+    code: NDArray[np.intp] = np.zeros(np.shape(most), dtype=np.intp)
+    for place, share in enumerate(others, 1):
+        code = np.where(share > most, place, code)
+        most = np.maximum(share, most)
+    return code
+
+
+def _most(shares: Mapping[str, Real]) -> str | NDArray[np.str_]:
+    """The name of the largest share, per element."""
+    names, winner = tuple(shares), _place_of_most(shares)
+    return names[int(winner)] if np.ndim(winner) == 0 else np.array(names)[winner]
 
 
 @dataclass(frozen=True)

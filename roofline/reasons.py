@@ -9,6 +9,7 @@ import numpy as np
 from roofline.machine import Machine
 from roofline.memory import MemoryBill, repacked_bytes
 from roofline.numa import nodes
+from roofline.placement import device_name
 from roofline.prediction import Phase, Prediction
 from roofline.splitting import interconnect, repeats_cache
 from roofline.units import format_number, format_quantity
@@ -45,12 +46,13 @@ def why(prediction: Prediction) -> str:
         turns = f"work side by side, over {interconnect(machine).name}" if is_divided else "take turns"
         text += f" ({machine.hardware.count} devices {turns})"
     parts = [f"{name} {100 * value / sum(seconds.values()):.0f} %" for name, value in seconds.items()]
+    has_host = prediction.placement is not None and prediction.placement.host is not None
     reason = {
         "memory": "memory-bound: faster memory or fewer bits per weight would help, more arithmetic would not",
         "compute": "compute-bound: more or faster cores would help, faster memory would not",
-        "link": f"link-bound: a faster link or {'fewer devices' if is_divided else 'less on the host'} would help",
+        "link": f"link-bound: a faster link or {'less on the host' if has_host else 'fewer devices'} would help",
         "disk": "disk-bound: more memory or fewer bits per weight would help most, then a faster disk",
-        "overhead": f"overhead-bound: {_overhead_words(machine)} cost more than arithmetic or memory",
+        "overhead": f"overhead-bound: {_overhead_words(prediction, phase)} cost more than arithmetic or memory",
     }[str(phase.bound)]
     return f"{text}. The time goes to {', '.join(parts)}: {reason}.{_money(prediction)}"
 
@@ -78,14 +80,16 @@ def arrangement(machine: Machine) -> str:
 
 
 def _sides(phase: Phase) -> str:
-    """How a placed model's time is shared between the sides: '20 % on the GPU, 78 % on the host, 2 % on the link'."""
+    """How the sides share a placed model's time, and what binds each: '20% on the GPU (memory), 80% on the host …'."""
     total = float(phase.seconds)
     several = any(part.startswith("GPU") for part in phase.device_seconds)
     names = {"": "on GPU 1" if several else "on the GPU", "host": "on the host", "link": "on the link"}
     names["disk"] = "on the disk"
-    return ", ".join(
-        f"{float(value) / total:.0%} {names.get(part, f'on {part}')}" for part, value in phase.device_seconds.items()
-    )
+    shown = []
+    for part, value in phase.device_seconds.items():
+        bound = f" ({phase.device_bounds[part]})" if float(value) and part in phase.device_bounds else ""
+        shown.append(f"{float(value) / total:.0%} {names.get(part, f'on {part}')}{bound}")
+    return ", ".join(shown)
 
 
 def _read_from_disk(prediction: Prediction, phase: Phase) -> str:
@@ -114,7 +118,21 @@ def disk_words(prediction: Prediction) -> str:
     return text if load.copied is not None else f"{text}; copying to the card is left out, since its link is not stated"
 
 
-def _overhead_words(machine: Machine) -> str:
+def _slowest_to_launch(prediction: Prediction, phase: Phase) -> Machine:
+    """The side on which most of the overhead arises: a GPU with its launches, or the host with its barriers."""
+    placement = prediction.placement
+    if placement is None:
+        return prediction.machine
+    sides = {device_name(index): one for index, one in enumerate(placement.devices)}
+    sides |= {"host": placement.host} if placement.host else {}
+    overhead = dict.fromkeys(sides, 0.0)
+    for cost in phase.operators:
+        overhead[cost.device] += float(cost.overhead_seconds)
+    return sides[max(overhead, key=lambda name: overhead[name])]
+
+
+def _overhead_words(prediction: Prediction, phase: Phase) -> str:
+    machine = _slowest_to_launch(prediction, phase)
     each = f"({format_quantity(machine.node_seconds, 's')} a graph node)"
     return (
         f"the barriers between {machine.threads} threads {each}"

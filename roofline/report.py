@@ -76,18 +76,25 @@ COLUMNS: dict[str, Column] = {
         _column("intensity_flop_per_byte", "intensity", "FLOP/B", "arithmetic intensity"),
         _column("ridge_flop_per_byte", "ridge", "FLOP/B", "intensity at which compute begins to bind"),
         _column("weights_bytes", "weights", "B", "stored weights", quantity=True, binary=True),
-        _column("kv_cache_bytes", "KV cache", "B", "cache of all sequences, with recurrent states", quantity=True, binary=True),
+        _column(
+            "kv_cache_bytes",
+            "KV cache",
+            "B",
+            "cache of all sequences, with recurrent states",
+            quantity=True,
+            binary=True,
+        ),
         _column("compute_bytes", "compute", "B", "compute buffer", quantity=True, binary=True),
         _column("context_bytes", "runtime", "B", "what the backend takes for itself", quantity=True, binary=True),
         _column("total_bytes", "total", "B", "sum of the memory bill", quantity=True, binary=True),
         _column("capacity_bytes", "capacity", "B", "memory of the device", quantity=True, binary=True),
         _column("usable_bytes", "usable", "B", "what of it may be allocated", quantity=True, binary=True),
         _column("fits", "fits", "", "whether the total is usable"),
-        _column("margin_bytes", "left", "B", "usable without the total, of the fullest device", quantity=True, binary=True),
-        _column("resident_bytes", "resident", "B", "total and what the page cache keeps", quantity=True, binary=True),
         _column(
-            "host_weights_bytes", "on the host", "B", "token embedding beside a card", quantity=True, binary=True
+            "margin_bytes", "left", "B", "usable without the total, of the fullest device", quantity=True, binary=True
         ),
+        _column("resident_bytes", "resident", "B", "total and what the page cache keeps", quantity=True, binary=True),
+        _column("host_weights_bytes", "on the host", "B", "token embedding beside a card", quantity=True, binary=True),
         _column("item", "item", "", "part of the memory bill"),
         _column("counts", "counts", "", "whether the part is in the total"),
         _column("detail", "of", "", "what the part is made of"),
@@ -178,7 +185,7 @@ COLUMNS: dict[str, Column] = {
         _column("noise", "noise", "%", "median standard deviation of a row's repetitions"),
         _column("factor", "factor", "", "in what the device differs from its kind"),
         _column("disk_bytes_s", "disk", "B/s", "rate of the disk behind the memory", quantity=True),
-        _column("excess_bytes", "from disk", "B", "weights that memory cannot hold", quantity=True),
+        _column("excess_bytes", "from disk", "B", "weights that memory cannot hold", quantity=True, binary=True),
         _column("runs_from_disk", "from disk", "", "whether it runs with weights on the disk"),
         _column("cold_load_s", "load", "s", "time to load the model from the disk", quantity=True),
         _column("warm_load_s", "load again", "s", "time to load the model from the page cache", quantity=True),
@@ -229,9 +236,14 @@ COLUMNS: dict[str, Column] = {
         _column("mark", "mark", "", "what a line stands for"),
         _column("users", "users", "", "users who generate at a time", digits=9),
         _column("user_tok_s", "each", "tok/s", "decode speed of one of several users"),
-        _column("newcomer_ttft_s", "newcomer", "s", "time to first token of one more, beside the others", quantity=True),
         _column(
-            "newcomer_tpot_s", "TPOT then", "s", "time per token of the others while a newcomer's prompt is read",
+            "newcomer_ttft_s", "newcomer", "s", "time to first token of one more, beside the others", quantity=True
+        ),
+        _column(
+            "newcomer_tpot_s",
+            "TPOT then",
+            "s",
+            "time per token of the others while a newcomer's prompt is read",
             quantity=True,
         ),
         _column("gap_s", "longest gap", "s", "their longest wait for a token meanwhile", quantity=True),
@@ -505,6 +517,11 @@ def _placement_record(prediction: Prediction) -> dict[str, Any]:
                 for name, phase in phases.items()
                 if phase
             },
+            "bound": {
+                name: {part or "device": str(bound) for part, bound in phase.device_bounds.items()}
+                for name, phase in phases.items()
+                if phase
+            },
         }
     }
 
@@ -560,6 +577,7 @@ def flat(one: Mapping[str, Any]) -> dict[str, Any]:
     for phase in ("prefill", "decode"):
         row |= {f"{phase}_{key}": value for key, value in one[phase].items()}
     row |= one["memory"]
+    row |= {key: one["placement"][key] for key in ("gpu_layers",) if "placement" in one}
     row |= {key: value for key, value in one.get("disk", {}).items() if not isinstance(value, dict)}
     return row | {key: one[key] for key in ("ttft_s", "tpot_s", "total_s")}
 
@@ -580,41 +598,48 @@ def predictions(results: Sequence[Prediction], form: Format, ways: Sequence[WayO
             **{key: one[phase][key] for key in _PHASE_KEYS[:6]},
             "phase": phase,
             "fits": one["memory"]["fits"],
+            "gpu_layers": one.get("placement", {}).get("gpu_layers"),
+            "excess_bytes": one.get("disk", {}).get("excess_bytes"),
         }
         for one in records
         for phase in ("prefill", "decode")
         if one[phase]["flops"] is not None
     ]
-    varying = [key for key in ("prompt", "gen", "depth", "batch") if len({line[key] for line in lines}) > 1]
+    axes = ("prompt", "gen", "depth", "batch", "gpu_layers")
+    varying = [key for key in axes if len({line[key] for line in lines}) > 1]
     shown = [*varying, "phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound", "seconds", "fits"]
-    return f"{title(results[0])}\n\n{render(lines, shown, form)}"
+    shown += ["excess_bytes"] if any(line["excess_bytes"] for line in lines) else []
+    return f"{title(*results)}\n\n{render(lines, shown, form)}"
 
 
 def _point(one: Mapping[str, Any]) -> dict[str, Any]:
     return {key: one["workload"][key] for key in ("prompt", "gen", "depth", "batch")}
 
 
-def title(prediction: Prediction) -> str:
-    """What was predicted for what, in one line."""
+def title(prediction: Prediction, *others: Prediction) -> str:
+    """What was predicted for what, in one line. others: further points, with other numbers of layers on the GPU."""
     machine, model = prediction.machine, prediction.model
     threads = f", {machine.threads} threads" if machine.backend == "cpu" else ""
     return printable(
         f"{model.name}, {prediction.weights.quant}, on {machine.hardware.name}{arrangement(machine)}"
-        f"{_beside(prediction)} "
+        f"{_beside(prediction, others)} "
         f"({machine.runtime.name} {machine.runtime.period}, {machine.backend}{threads})"
     )
 
 
-def _beside(prediction: Prediction) -> str:
+def _beside(prediction: Prediction, others: Sequence[Prediction] = ()) -> str:
     """' and its host, 40 of 81 layers on the device' of a placed model."""
     placement = prediction.placement
     if placement is None:
         return ""
     around = placement.host
     names = [one.hardware.name for one in placement.others]
-    names += [f"{around.hardware.name}{arrangement(around)}"] if around else []
+    if around:
+        own = around.hardware.name == prediction.machine.hardware.name
+        names.append(f"{'its processor' if own else around.hardware.name}{arrangement(around)}")
     counts = layers_by_device(placement, prediction.model.layers)
-    shown = " + ".join(str(count) for count in counts)
+    placed = sorted({one.placement.gpu_layers for one in (prediction, *others) if one.placement})
+    shown = " + ".join(str(count) for count in counts) if len(placed) == 1 else f"{placed[0]} to {placed[-1]}"
     layers = f"{shown} of {prediction.model.layers + 1} layers on the GPU{'s' if len(counts) > 1 else ''}"
     kept = ", some tensors on the host" if placement.overrides else ""
     return f"{''.join(f' + {name}' for name in names)}, {layers}{kept}"

@@ -117,7 +117,8 @@ def _users_words(result: Serving) -> list[str]:
     if result.cached:
         now = format_quantity(float(one.ttft_s or 0.0), "s")
         words.append(
-            f"Cached: {_plural(result.cached, 'token')} of each prompt, so that a lone user's first token comes after {now} for "
+            f"Cached: {_plural(result.cached, 'token')} of each prompt, so that a lone user's first token comes after "
+            f"{now} for "
             f"{format_quantity(result.uncached_ttft_s, 's')}."
         )
     return [*words, f"Band: {band_words(one)}"]

@@ -192,4 +192,7 @@ def _choices(
             placed = inverse.with_experts_on_host(placement, experts, setting.model.layers)
             option = f"-ngl {placed.gpu_layers} --n-cpu-moe {experts}"
             found.append(choice(option, gpu_layers=placed.gpu_layers, overrides=placed.overrides))
+        without = choice("-ngl 0", gpu_layers=0, overrides=())
+        if (without.decode_tok_s or 0.0) > max(one.decode_tok_s or 0.0 for one in found):
+            found.append(without)  # a host that is faster than the device
     return tuple(sorted(found, key=lambda one: -(one.decode_tok_s or 0.0)))

@@ -160,7 +160,8 @@ def faster_memories(device: Machine, placement: Placement | None, factor: float)
         yield "memory", Changed(faster, None)
         return
     if placement.host is not None and not has_own_memory(device):  # one memory, for both
-        yield "the memory", Changed(faster, replace(placement, device=faster, host=scale_memory(placement.host, factor)))
+        host = scale_memory(placement.host, factor)
+        yield "the memory", Changed(faster, replace(placement, device=faster, host=host))
         return
     name = "GPU 1's memory" if placement.others else "the GPU's memory"
     yield name, Changed(faster, replace(placement, device=faster))

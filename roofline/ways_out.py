@@ -9,8 +9,10 @@ import numpy as np
 
 from roofline import inverse
 from roofline.inverse import QUANTS, Setting
+from roofline.lineup import proportions
 from roofline.machine import Machine
 from roofline.memory import uses_flash_attention
+from roofline.placement import free_memory
 from roofline.prediction import Prediction
 from roofline.units import format_quantity
 
@@ -50,7 +52,10 @@ def ways_out(prediction: Prediction, devices: Sequence[tuple[str, Machine]] | No
         None if is_file else _smaller_quant(setting),
         _cache_type(setting),
         _shorter_context(setting),
-        _fewer_layers(setting),
+        _fewer_sequences(setting),
+        _one_copy(setting),
+        _even_shares(setting),
+        _other_layers(setting),
         _larger_board(setting),
         _other_device(setting, devices or []),
     ]
@@ -100,13 +105,53 @@ def _shorter_context(setting: Setting) -> WayOut | None:
     return _way("shorter context", f"--ctx {positions}", changed)
 
 
-def _fewer_layers(setting: Setting) -> WayOut | None:
-    """The most layers on the device that fit, where more were asked for."""
+def _fewer_sequences(setting: Setting) -> WayOut | None:
+    """The most sequences at a time that fit."""
+    batch = setting.workload.batch
+    if np.ndim(batch) or batch < 2:
+        return None
+
+    def changed(sequences: int) -> Setting:
+        return replace(setting, workload=replace(setting.workload, batch=float(sequences)))
+
+    found = inverse.most(1, int(batch) - 1, lambda sequences: changed(sequences).fits)
+    return None if found is None else _way("fewer sequences at a time", f"--batch {found}", changed(found))
+
+
+def _one_copy(setting: Setting) -> WayOut | None:
+    """The weights once, where each NUMA node was to have its own."""
+    placement, machine = setting.placement, setting.machine
+    side = placement.host if placement and placement.host else machine
+    if side.numa != "mirror":
+        return None
+    plain = replace(side, numa="interleave")
+    if side is machine:
+        return _way("one copy of the weights", "--numa interleave", replace(setting, machine=plain))
+    assert placement is not None  # its host is mirrored
+    placed = replace(setting, placement=replace(placement, host=plain))
+    return _way("one copy of the weights", "--numa interleave", placed)
+
+
+def _even_shares(setting: Setting) -> WayOut | None:
+    """Layers by the devices' memory, where other shares were asked for."""
+    placement = setting.placement
+    if placement is None or not placement.proportions:
+        return None
+    free = [free_memory(one) for one in placement.devices]
+    shares = ",".join(f"{one / min(free):.3g}" for one in free)
+    changed = replace(setting, placement=replace(placement, proportions=proportions(shares)))
+    return _way("layers by the devices' memory", f"--tensor-split {shares}", changed)
+
+
+def _other_layers(setting: Setting) -> WayOut | None:
+    """The most layers on the device that fit, where another number was asked for."""
     if setting.placement is None or setting.placement.host is None or setting.free_layers:
         return None
     changed = replace(setting, free_layers=True).settled
     assert changed.placement is not None  # it had one
-    return _way("fewer layers on the GPU", f"--gpu-layers {changed.placement.gpu_layers}", changed)
+    layers = changed.placement.gpu_layers
+    kind = f"{'fewer' if layers < setting.placement.gpu_layers else 'more'} layers on the GPU"
+    return _way(kind, f"--gpu-layers {layers}", changed)
 
 
 def _larger_board(setting: Setting) -> WayOut | None:
@@ -120,7 +165,17 @@ def _larger_board(setting: Setting) -> WayOut | None:
 
 def _other_device(setting: Setting, devices: Sequence[tuple[str, Machine]]) -> WayOut | None:
     """The device with the least memory that is enough, among those offered; none to go with a number of layers."""
-    if setting.placement is not None and not setting.free_layers:
+    placement, machine = setting.placement, setting.machine
+    if placement is not None and placement.host is not None and not setting.free_layers:
         return None
     found = inverse.smallest_device(setting, devices)
-    return _way("another device", f"--hw {found[0]}", found[1]) if found else None
+    if found is None:
+        return None
+    options = {
+        "--split": machine.split == "tensor",
+        "--numa": bool(machine.numa or (placement and placement.host and placement.host.numa)),
+        "--tensor-split": bool(placement and placement.proportions),
+        "tensors on the host": bool(placement and placement.overrides),
+    }
+    dropped = " and ".join(option for option, used in options.items() if used)
+    return _way(f"another device{f', without {dropped}' if dropped else ''}", f"--hw {found[0]}", found[1])

@@ -24,8 +24,8 @@ class Step:
 
     The tokens enter in passes of at most `limit` tokens: one read of the weights each. A prompt has `limit` = ubatch;
     generation has `limit` = batch, one token a sequence and pass. Nothing else tells prefill from decode.
-    outputs: tokens of a sequence and pass whose logits are wanted [1]: the last one; none for embeddings, all of them to
-    verify drafts.
+    outputs: tokens of a sequence and pass whose logits are wanted [1]: the last one; none for embeddings, all of them
+    to verify drafts.
     """
 
     batch: Real

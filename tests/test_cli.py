@@ -14,7 +14,8 @@ import pytest
 
 import roofline
 from roofline import catalog
-from roofline.cli import options
+from roofline.cli import _with_command, options
+from roofline.cli.app import app
 from roofline.report import record
 from tests import gguf_files
 from tests.running import Outcome, Run, runner
@@ -504,6 +505,20 @@ def test_the_shell_is_given_the_names(tmp_path: Path) -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.stdout.split() == ["rtx-4090", "rtx-4090d-48"]
+
+
+def test_only_the_command_that_is_asked_for_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options of all take longer to work out than a prediction; help and a slip need all of them."""
+
+    def made(*words: str) -> int:
+        return len(_with_command(words).registered_commands)
+
+    whole = len(app.registered_commands)
+    assert [made(name) for name in ("predict", "list", "fit")] == [1, 1, 1]
+    assert [made(*words) for words in ((), ("--help",), ("predct",), ("--version",))] == [whole] * 4
+    assert len(app.registered_commands) == whole
+    monkeypatch.setenv("_ROOFLINE_COMPLETE", "complete_bash")
+    assert made("predict") == whole
 
 
 # -- as a process -----------------------------------------------------------------------------------------------------

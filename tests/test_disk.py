@@ -12,7 +12,7 @@ from roofline import api
 from roofline.disk import DiskRoof, disk_rate, load_seconds
 from roofline.prediction import Phase, Prediction
 from roofline.spec import SpecError
-from roofline.upgrades import worth
+from roofline.upgrades import what_if, worth
 from tests.running import Run, runner
 
 DENSE, MOE = "llama-3.1-8b", "qwen3-30b-a3b"
@@ -203,6 +203,29 @@ def test_a_cache_that_does_not_fit_is_not_saved_by_a_disk(run: Run) -> None:
     assert "Does not fit." in shown.out
     assert "Not from the disk either" in shown.out
     assert not predicted("rpi5", context=100_000, disk="1GB/s").runs
+
+
+def test_mirrored_weights_are_not_the_file_s() -> None:
+    words: dict[str, Any] = {"hw": "2x-e5-2650v4", "model": "llama-3.3-70b", "quant": "f16", "disk": "2GB/s"}
+    figures = {"memory.capacity": "256GB"}
+    with pytest.raises(SpecError, match=r"--disk: expected room for a copy on each NUMA node, .* interleave has one"):
+        predicted(**words, set=figures, numa="mirror")
+    assert predicted(**words, set=figures, numa="interleave").runs
+    assert predicted(**words, numa="mirror").runs, "3 TB have room for both"
+
+
+def test_a_faster_disk_is_a_what_if() -> None:
+    slow, fast = predicted(disk="1GB/s"), predicted(disk="2GB/s")
+    first = what_if(slow)[0]
+    assert first.change == "the disk 2× as fast"
+    assert first.decode_tok_s == pytest.approx(float(decode(fast).tok_s))
+    assert not [change for change in what_if(predicted("rpi5", disk="1GB/s")) if "disk" in change.change]
+
+
+def test_a_list_of_points_says_what_comes_from_the_disk(run: Run) -> None:
+    words = ("predict", "--model", DENSE, "--quant", "q4_k_m", "--disk", "1GB/s", "--batch", "1,2", "--hw")
+    assert "from disk" in run(*words, "rpi5-4gb").out
+    assert "from disk" not in run(*words, "rpi5").out
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------

@@ -210,6 +210,39 @@ def test_the_figures_are_those_of_the_unit_that_runs() -> None:
     assert {"cpu.barrier.base", "cpu.memory"} <= cpu and {"metal.launch", "metal.memory"} <= gpu
 
 
+def test_every_device_and_the_link_have_their_figures() -> None:
+    found = roofline.predict("rtx-4090+rtx-3090+2x-e5-2650v4", "qwen3-30b-a3b", "q4_k_m", gpu_layers=20, disk="3GB/s")
+    used = figures_used(found)
+    bandwidths = {Path(one.file).stem: one.value for one in used if one.name == "memory.bandwidth"}
+    assert set(bandwidths) == {"rtx-4090", "rtx-3090", "2x-e5-2650v4"}
+    links = {(Path(one.file).stem, one.value) for one in used if one.name == "link.pcie"}
+    assert ("rtx-4090", "PCIe 4.0, 16 lanes") in links and ("2x-e5-2650v4", "PCIe 3.0, 40 lanes") in links
+    names = {one.name for one in used}
+    assert {"cuda.link_share", "cuda.crossing", "cpu.barrier.base", "cpu.socket_share", "disk"} <= names
+    assert all(catalog_file(one.file).is_file() for one in used if one.file)
+    assert len(set(used)) == len(used), "each once"
+
+
+def test_kernels_are_those_of_the_side_that_runs_them() -> None:
+    """Experts on the host are the processor's in a generation, and the card's in a prompt, which fetches them."""
+    for prompt, gen, side in ((0, 8, "cpu"), (512, 0, "cuda")):
+        found = roofline.predict(
+            "rtx-4090+ryzen-7950x", "qwen3-30b-a3b", "q8_0", prompt=prompt, gen=gen, overrides=["_exps"]
+        )
+        names = {one.name for one in figures_used(found)}
+        assert {name.split(".")[0] for name in names if "kernel experts" in name} == {side}
+        assert any(name.startswith("cuda.kernel attention") for name in names)
+
+
+@pytest.mark.parametrize(("link", "constant"), [("nvlink", "nvlink_share"), ("pcie", "reduction.pcie_crossings")])
+def test_what_joins_divided_tensors_is_listed(link: str, constant: str) -> None:
+    found = roofline.predict("rtx-3090x2", "llama-3.1-8b", "q4_0", split="tensor", link=link)
+    names = {one.name for one in figures_used(found)}
+    assert {f"cuda.{constant}", "cuda.reduction.start", "cuda.reduction.hop", "link.nvlink", "link.pcie"} <= names
+    alone = {one.name for one in figures_used(roofline.predict("rtx-3090x2", "llama-3.1-8b", "q4_0"))}
+    assert not [name for name in alone if "reduction" in name or name.startswith("link")]
+
+
 def test_an_overridden_figure_says_so() -> None:
     result = roofline.predict("rtx-4090", "llama-2-7b", "q4_0", set={"memory.bandwidth": "2 TB/s"})
     (figure,) = [one for one in figures_used(result) if one.name == "memory.bandwidth"]

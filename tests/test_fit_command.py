@@ -225,6 +225,25 @@ def test_a_card_alone_says_what_a_host_would_take(run: Run) -> None:
     assert f"{beside} of 81, the others on a host beside it" in text
 
 
+def test_several_cards_alone_say_what_a_host_would_take(run: Run) -> None:
+    asked = ("--hw", "rtx-4090+rtx-3060-12gb", "--model", "llama-3.3-70b", "--quant", "q4_k_m", "--ctx", "8k")
+    text = run("fit", *asked).out
+    assert "66 of 81, the others on a host beside it (--hw ID+HOST)" in text
+    assert "another device: --hw a40" in text
+    assert fit(run, "--hw", f"{asked[1]}+epyc-9654", *asked[2:])["gpu_layers"] == 66
+
+
+def test_a_host_that_is_faster_than_its_card_does_it_alone(run: Run) -> None:
+    """An RTX A400 reads 96 GB/s, an EPYC 9654 460 GB/s."""
+    answer = fit(run, "--hw", "rtx-a400+epyc-9654", "--model", "gemma-2-9b", "--quant", "q4_k_m")
+    first, second = answer["choices"]
+    assert (first["option"], first["gpu_layers"]) == ("-ngl 0", 0)
+    assert second["option"] == f"-ngl {answer['gpu_layers']}"
+    alone = api.predict("epyc-9654", "gemma-2-9b", "q4_k_m", context=4096)
+    assert alone.decode is not None
+    assert first["decode_tok_s"] == pytest.approx(float(alone.decode.tok_s))
+
+
 def test_a_board_says_what_stays_in_the_page_cache(run: Run) -> None:
     asked = ("--hw", "rpi5", "--model", "mistral7b", "--quant", "q4_0")
     text = run("fit", *asked).out
@@ -234,7 +253,7 @@ def test_a_board_says_what_stays_in_the_page_cache(run: Run) -> None:
     assert "page cache" not in plain
     assert "the speeds are those of the repacked kernels" in plain
     assert "operating system" in text
-    with_copy, without = fit(run, *asked), fit(run, *asked, "--no-repack")
+    with_copy, without = fit(run, *asked), fit(run, *asked, "--repack", "0")
     assert with_copy["memory"]["total_bytes"] == without["memory"]["total_bytes"]
     assert with_copy["memory"]["resident_bytes"] > without["memory"]["resident_bytes"]
 

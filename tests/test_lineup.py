@@ -179,8 +179,8 @@ def test_the_report_names_all(run: Run) -> None:
     out = run(*words).out
     assert "on NVIDIA GeForce RTX 4090 + NVIDIA GeForce RTX 3090 + AMD Ryzen 9 7950X, " in out
     assert "of 81 layers on the GPUs" in out
-    assert "% on GPU 1, " in out
-    assert "% on GPU 2, " in out
+    assert "% on GPU 1 (memory), " in out
+    assert "% on GPU 2 (memory), " in out
     assert "one device after the other" in out
     answer = json.loads(run(*words, "--format", "json").out)
     assert answer["hardware"] == f"{TWO}+{CPU}"
@@ -188,6 +188,10 @@ def test_the_report_names_all(run: Run) -> None:
     assert found["devices"] == ["NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 3090"]
     assert sum(found["device_layers"]) == found["gpu_layers"]
     assert set(found["seconds"]["decode"]) == {"device", "GPU 2", "host", "link"}
+    assert found["bound"]["decode"] == {"device": "memory", "GPU 2": "memory", "host": "memory"}
+    assert [answer["files"][part].rpartition("/")[2] for part in ("hardware", "device_2", "host")] == [
+        f"{name}.toml" for name in (FAST, SLOW, CPU)
+    ]
     alone = json.loads(run("predict", "--hw", TWO, "--model", MODEL, "--quant", "q4_0", "--format", "json").out)
     assert alone["placement"]["host"] is None
     table = run("explain", "--hw", TWO, "--model", MODEL, "--quant", "q4_0", "--format", "csv").out

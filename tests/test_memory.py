@@ -257,10 +257,17 @@ def carried_out(asked: dict[str, Any], way: WayOut) -> Prediction:
         if option == "--set":
             field, _, text = value.partition("=")
             changed["set"] = {field: text}
-        elif option in ("--ctx", "--gpu-layers"):
-            changed["context" if option == "--ctx" else "gpu_layers"] = int(value)
+        elif option in ("--ctx", "--gpu-layers", "--batch"):
+            changed[{"--ctx": "context", "--gpu-layers": "gpu_layers", "--batch": "batch"}[option]] = int(value)
         else:
-            changed[{"--quant": "quant", "--kv": "kv", "--hw": "hw", "--backend": "backend"}[option]] = value
+            changed[option.removeprefix("--").replace("-", "_")] = value
+    for dropped in ("split", "numa", "tensor-split"):
+        if f"without --{dropped}" in way.kind or f"and --{dropped}" in way.kind:
+            del changed[dropped.replace("-", "_")]
+    if "tensors on the host" in way.kind:
+        del changed["overrides"]
+    if "--hw" in typed:
+        changed.pop("set", None)  # figures of the other one
     return roofline.predict(**changed)
 
 
@@ -278,8 +285,19 @@ def carried_out(asked: dict[str, Any], way: WayOut) -> Prediction:
         {"hw": "rtx-4090", "model": "llama-3.1-405b", "quant": "q4_k_m"},
         {"hw": "rtx-3090+ryzen-7950x", "model": "llama-3.1-405b", "quant": "q4_k_m", "context": 8192},
         {"hw": "rtx-3090+ryzen-7950x", "model": "llama-3.3-70b", "quant": "q4_k_m", "gpu_layers": 60},
+        {"hw": "rtx-4090+rpi5", "model": "llama-3.1-8b", "quant": "f16", "gpu_layers": 10},
+        {"hw": "rtx-4090+rtx-3090", "model": "llama-3.3-70b", "quant": "q4_k_m", "tensor_split": "1,3"},
+        {"hw": "rtx-3090x2", "model": "llama-3.1-8b", "quant": "q4_k_m", "batch": 1000, "split": "tensor"},
+        {
+            "hw": "2x-e5-2650v4",
+            "model": "llama-3.3-70b",
+            "quant": "f16",
+            "numa": "mirror",
+            "set": {"memory.capacity": "256GB"},
+        },
+        {"hw": "rtx-4090+ryzen-7950x", "model": "qwen3-235b-a22b", "quant": "q4_k_m", "overrides": ["_exps"]},
     ],
-    ids=lambda asked: f"{asked['hw']} {asked['model']} {asked.get('runtime', '')}",
+    ids=lambda asked: " ".join(str(value) for key, value in asked.items() if key not in ("quant", "set")),
 )
 def test_every_way_out_can_be_gone(asked: dict[str, Any]) -> None:
     result = roofline.predict(**asked)
@@ -292,9 +310,40 @@ def test_every_way_out_can_be_gone(asked: dict[str, Any]) -> None:
         assert float(after.memory.total) == pytest.approx(way.total_bytes)
         assert after.memory.usable == pytest.approx(way.capacity_bytes)
         assert re.fullmatch(r"[^\n]+: --[\w-]+ [^()]+ \(.* of .* usable\)", str(way))
-        assert way.kind != "fewer layers on the GPU" or "gpu_layers" in asked
+        assert "layers on the GPU" not in way.kind or "gpu_layers" in asked
         if way.option.startswith("--ctx"):
             assert int(way.option.split()[1]) >= result.workload.positions, "the tokens still have to be held"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind", "option"),
+    [
+        (
+            {"hw": "rtx-4090+rpi5", "model": "llama-3.1-8b", "gpu_layers": 10},
+            "more layers on the GPU",
+            "--gpu-layers 33",
+        ),
+        (
+            {"hw": "rtx-4090+rtx-3090", "model": "llama-2-13b", "context": 4096, "tensor_split": "1,9"},
+            "layers by the devices' memory",
+            "1,1",
+        ),
+        ({"hw": "rtx-4090", "model": "llama-3.1-8b", "batch": 400}, "fewer sequences at a time", "--batch"),
+        (
+            {"hw": "2x-e5-2650v4", "model": "llama-3.1-8b", "numa": "mirror", "set": {"memory.capacity": "24GB"}},
+            "one copy of the weights",
+            "--numa interleave",
+        ),
+    ],
+)
+def test_what_was_asked_too_much_is_a_way_out(asked: dict[str, Any], kind: str, option: str) -> None:
+    result = roofline.predict(quant="f16", **asked)
+    assert result.memory.fits is False
+    options = {way.kind: way for way in ways_out(result)}
+    assert option in options[kind].option
+    if "batch" in asked:
+        most = int(options[kind].option.split()[1])
+        assert not roofline.predict(quant="f16", **asked | {"batch": most + 1}).memory.fits
 
 
 def test_the_smallest_change_of_each_kind_is_named() -> None:
@@ -368,6 +417,70 @@ def test_a_wide_product_needs_room_for_a_tensor_of_the_host() -> None:
     assert float(fetching.compute) - float(staying.compute) == pytest.approx(4096 * 14336 * 34 / 32)
     whole = roofline.predict("rtx-4090+ryzen-7950x", "llama-3.1-8b", "q8_0", gpu_layers=33).memory
     assert float(whole.compute) == float(staying.compute), "nothing is left to fetch"
+
+
+def test_a_card_without_layers_still_computes_prompts() -> None:
+    """Nothing offloaded, CUDA0's buffer is 669.48 MiB in logs of Llama 3.1 8B and 3.2 Vision 11B, of the same head.
+
+    258.5 MiB are logits of 512 tokens, 410.98 MiB the head itself in q6_k, 128256 · 4096 · 210/256 B, fetched for them.
+    """
+    found = roofline.predict("rtx-4090+ryzen-7950x", "llama-3.1-8b", "q4_k_m", gpu_layers=0).memory
+    assert float(found.compute) == pytest.approx(669.48 * MIB, rel=1e-4)
+    staying = roofline.predict("rtx-4090+ryzen-7950x", "llama-3.1-8b", "q4_k_m", gpu_layers=0, op_offload=False).memory
+    assert float(staying.compute) == 0
+
+
+def test_only_the_first_of_several_cards_fetches() -> None:
+    words: dict[str, Any] = {"model": "llama-3.3-70b", "quant": "q8_0", "gpu_layers": 40}
+    for hw in ("rtx-3090x2+ryzen-7950x", "rtx-4090+rtx-3090+ryzen-7950x"):
+        on, off = (roofline.predict(hw, op_offload=way, **words).memory for way in (True, False))
+        more = [float(one.compute) - float(other.compute) for one, other in zip(on.devices, off.devices, strict=True)]
+        assert more == pytest.approx([8192 * 28672 * 34 / 32, 0])  # an FFN matrix
+
+
+@pytest.mark.parametrize("layers", [0, 1, 40, 81])
+def test_divided_tensors_with_a_host_are_each_somewhere(layers: int) -> None:
+    """As layers in turn, but for what is on every device; nothing is on both sides."""
+    words: dict[str, Any] = {"model": "llama-3.3-70b", "quant": "q4_k_m", "gpu_layers": layers}
+    turns, split = (
+        roofline.predict("rtx-3090x3+ryzen-7950x", split=way, **words).memory for way in ("layer", "tensor")
+    )
+    assert turns.host is not None
+    assert split.host is not None
+    assert split.host.weights == pytest.approx(turns.host.weights)
+    assert float(split.host.kv_cache) == pytest.approx(float(turns.host.kv_cache))
+    assert split.weights >= turns.weights * (1 - 1e-12)
+    assert split.weights < 1.2 * turns.weights + 1, "eight KV heads on three devices are nine"
+    if layers == 0:
+        assert split.weights == float(split.kv_cache) == 0
+
+
+def test_as_many_divided_layers_as_fit_are_on_the_devices() -> None:
+    words: dict[str, Any] = {"hw": "rtx-3090x2+ryzen-7950x", "model": "llama-3.3-70b", "quant": "q8_0"}
+    found = roofline.predict(split="tensor", **words)
+    assert found.placement is not None
+    layers = found.placement.gpu_layers
+    assert layers > 40
+    assert found.memory.fits
+    assert not roofline.predict(split="tensor", gpu_layers=layers + 1, **words).memory.fits
+
+
+def test_an_output_head_that_stays_on_the_host() -> None:
+    words: dict[str, Any] = {"hw": "rtx-4090+ryzen-7950x", "quant": "q4_k_m", "gpu_layers": 99}
+    for name, pattern, head in (
+        ("llama-3.1-8b", "^output.weight", 128256 * 4096 * 210 / 256),
+        ("llama-3.2-3b", "token_embd", 308.23 * MIB),  # tied: one copy, on the host
+    ):
+        all_there = roofline.predict(model=name, **words).memory
+        without = roofline.predict(model=name, overrides=[pattern], **words)
+        assert without.memory.host is not None
+        assert all_there.host is not None
+        assert all_there.weights - without.memory.weights == pytest.approx(head, rel=1e-4)
+        more = head if name == "llama-3.1-8b" else 0.0
+        assert without.memory.host.weights - all_there.host.weights == pytest.approx(more, abs=1e3)
+        assert without.decode is not None
+        assert float(without.decode.device_seconds["host"]) > 0
+        assert float(without.decode.device_seconds["link"]) > 0
 
 
 # -- repacking --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """Layers on a GPU and its host: counted as llama.cpp counts them, timed side by side, billed where they lie."""
 
+import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +11,13 @@ from roofline import api, catalog
 from roofline.bench import Observation
 from roofline.bench.expected import expect
 from roofline.calibrate.cases import collect
+from roofline.hardware import Link
+from roofline.links import link_rate, pcie_bandwidth, pcie_generation
 from roofline.placement import Placement, experts_on_host
 from roofline.points import tensor_overrides
 from roofline.prediction import Prediction
 from roofline.spec import SpecError
+from roofline.upgrades import what_if, worth
 from tests.running import Run, runner
 
 GPU, CPU = "rtx-4080", "ryzen-7950x"
@@ -66,6 +71,27 @@ def test_patterns_are_given_as_llama_cpp_takes_them() -> None:
             tensor_overrides(False, None, [wrong])
     with pytest.raises(SpecError, match="expected a regular expression"):
         placed(33, overrides=["blk.("])
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides", "message"),
+    [
+        (DENSE, tensor_overrides(True, None, []), "--cpu-moe, --n-cpu-moe: expected a mixture of experts, found Llama"),
+        (DENSE, tensor_overrides(False, 3, []), "--cpu-moe, --n-cpu-moe: expected a mixture of experts"),
+        (MOE, ["nothing"], "--override-tensor: expected a pattern of tensors of Qwen3 30B-A3B, found 'nothing'"),
+        (DENSE, ["blk.32"], "expected a pattern of tensors of Llama 3.1 8B"),
+    ],
+)
+def test_a_pattern_that_nothing_matches_is_refused(model: str, overrides: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        placed(33, model, overrides=overrides)
+
+
+def test_more_experts_than_there_are_layers_are_all_of_them() -> None:
+    """However large the number is: a pattern of a billion layers fits no memory."""
+    (some,) = tensor_overrides(False, 10**9, [])
+    assert placement(49, (some,), MOE).is_on_host(47, 48, "ffn_down_exps")
+    assert len(some) < 10_000
 
 
 # -- time --------------------------------------------------------------------------------------------------------------
@@ -123,6 +149,56 @@ def test_a_prompt_fetches_the_host_s_weights_over_the_link() -> None:
     assert alone is not None
     assert float(slow.seconds) == pytest.approx(float(alone.seconds))
     assert float(found.seconds) < float(slow.seconds)
+
+
+def test_each_layer_with_matrices_on_the_host_is_a_way_there_and_back() -> None:
+    """Whatever they are: experts, attention, or the output head; and no more where the layer is on the host anyway."""
+    shape = catalog.load_model(MOE).spec
+    for pattern, crossings in (("exps", 96), ("attn", 96), (r"blk\.[0-3]\.attn_q", 8), ("^output.weight", 2)):
+        assert placement(49, (pattern,), MOE).crossings(shape, wide=False) == crossings
+        assert placement(49, (pattern,), MOE).crossings(shape, wide=True) == 1
+    assert placement(20, (r"blk\.[0-3]\.attn_q",), MOE).crossings(shape, wide=False) == 1
+    assert placement(49, (), MOE).crossings(shape, wide=False) == 0
+
+
+def test_fetched_weights_are_no_faster_than_the_host_gives_them() -> None:
+    """A Raspberry Pi's memory of 17.1 GB/s is slower than 16 lanes of PCIe 4.0."""
+    found = api.predict("rtx-4080+rpi5", DENSE, "q4_0", gpu_layers=0, prompt=512, gen=0).prefill
+    assert found is not None
+    moved = float(found.weight_bytes + found.kv_bytes)
+    assert float(found.device_seconds["link"]) > moved / 17.1e9
+    assert float(found.seconds) >= float(found.light_seconds)
+
+
+def test_the_older_end_of_a_link_decides() -> None:
+    """An RTX 4090 has PCIe 4.0, a Xeon E5 v4 has 3.0: half as fast. Lanes are those that both have."""
+    machine = api.load_machine("rtx-4090", "llama.cpp", None, None, None)[0]
+    hosts = [api.load_machine(name, "llama.cpp", "cpu", None, None)[0] for name in ("2x-e5-2650v4", "epyc-7742")]
+    assert [pcie_generation(machine, host) for host in (None, *hosts)] == [4, 3, 4]
+    lane = 16e9 * 128 / 130 / 8
+    assert pcie_bandwidth(machine) == pytest.approx(16 * lane)
+    assert [pcie_bandwidth(machine, host) for host in hosts] == pytest.approx([8 * lane, 16 * lane])
+    assert link_rate(machine, hosts[1]) == pytest.approx(16 * lane * machine.engine.link_share.value)
+    narrow = hosts[1].hardware.model_copy(update={"link": Link(pcie_generation=5, pcie_lanes=8)})
+    assert pcie_bandwidth(machine, replace(hosts[1], hardware=narrow)) == pytest.approx(8 * lane)
+
+
+def test_a_chip_that_shares_its_memory_copies_within_it() -> None:
+    """An Apple chip states no PCIe, and needs none: half of what the GPU reads, since a copy reads and writes."""
+    chip = api.predict("m4-max-40", MOE, "q4_k_m", gpu_layers=20)
+    assert link_rate(chip.machine) == chip.machine.sustained_bandwidth / 2
+    assert chip.memory.fits
+    assert set(worth(chip)) == {"the memory"}, "which is one"
+    assert not [change for change in what_if(chip) if "PCIe" in change.change]
+    assert chip.decode is not None
+    assert float(chip.decode.device_seconds["host"]) > 0
+
+
+def test_a_newer_link_is_newer_at_both_ends() -> None:
+    slow = api.predict("rtx-4090+2x-e5-2650v4", DENSE, "q8_0", gpu_layers=10)
+    (newer,) = [change for change in what_if(slow) if change.change == "PCIe 4.0 for 3.0"]
+    assert slow.prefill is not None
+    assert (newer.prefill_tok_s or 0.0) > 1.2 * float(slow.prefill.tok_s)
 
 
 def test_arrays_are_placed_like_their_elements() -> None:
@@ -221,6 +297,34 @@ def test_the_report_names_both_sides(run: Run) -> None:
     table = run("explain", "--hw", PAIR, "--model", DENSE, "--quant", "q4_0", "-ngl", "10", "--format", "csv").out
     assert ",host," in table
     assert "device" in table.splitlines()[0]
+
+
+def test_a_list_of_points_says_how_many_layers_each_has(run: Run) -> None:
+    """A deeper context leaves room for fewer."""
+    words = ("predict", "--hw", "rtx-3090+ryzen-7950x", "--model", "llama-3.3-70b", "--quant", "q4_k_m", "--depth")
+    layers = [
+        api.predict("rtx-3090+ryzen-7950x", "llama-3.3-70b", "q4_k_m", depth=depth).placement for depth in (0, 102_400)
+    ]
+    most, least = (one.gpu_layers for one in layers if one)
+    assert most > least
+    out = run(*words, "0,100k").out
+    assert f"{least} to {most} of 81 layers on the GPU" in out
+    assert "GPU layers" in out.splitlines()[2]
+    assert "GPU layers" not in run(*words, "0,1").out
+    rows = list(csv.DictReader(run(*words, "0,100k", "--format", "csv").out.splitlines()))
+    assert [row["gpu_layers"] for row in rows] == [str(most), str(least)]
+
+
+def test_the_side_that_waits_most_is_named(run: Run) -> None:
+    """A small model by many cores: barriers on the host, launches on the card."""
+    words = ("predict", "--hw", "rtx-4090+2x epyc-9654", "--model", "qwen3-0.6b", "--quant", "q4_0", "--prompt", "0")
+    assert "the barriers between 192 threads" in run(*words, "-ngl", "1").out
+    assert "kernel launches" in run(*words, "-ngl", "29").out
+
+
+def test_the_host_of_a_chip_is_its_own(run: Run) -> None:
+    out = run("predict", "--hw", "m4-max-40", "--model", MOE, "--quant", "q4_k_m", "-ngl", "20").out
+    assert "Apple M4 Max (40-core GPU) + its processor, 20 of 49 layers on the GPU" in out
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,8 @@ def predict(
     n_cpu_moe: options.CpuMoeLayers = None,
     override_tensor: options.TensorOverrides = None,
     op_offload: options.OpOffload = True,
-    repack: options.Repack = True,
+    repack: options.Repack = 1,
+    no_repack: options.NoRepack = False,
     split: options.Split = None,
     tensor_split: options.TensorSplit = None,
     link: options.Link = None,
@@ -94,7 +95,7 @@ def predict(
     from roofline.points import points
 
     results = points(hw, model, quant, **given)
-    ways = _ways(results)
+    ways = [] if form is Form.table and results[0].runs else _ways(results)
     typer.echo(report.predictions(results, form.value, ways), nl=False)
     if near and len(results) == 1 and form in (Form.table, Form.md):
         from roofline.check.nearest import rows
@@ -133,7 +134,8 @@ def explain(
     n_cpu_moe: options.CpuMoeLayers = None,
     override_tensor: options.TensorOverrides = None,
     op_offload: options.OpOffload = True,
-    repack: options.Repack = True,
+    repack: options.Repack = 1,
+    no_repack: options.NoRepack = False,
     split: options.Split = None,
     tensor_split: options.TensorSplit = None,
     link: options.Link = None,

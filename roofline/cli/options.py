@@ -184,8 +184,12 @@ OpOffload = Annotated[
     bool, typer.Option("--op-offload/--no-op-offload", help="Whether prompts fetch the host's weights to the GPU.")
 ]
 Repack = Annotated[
-    bool, typer.Option("--repack/--no-repack", help="Whether a CPU keeps weights in a second, faster order too.")
+    int,
+    typer.Option(
+        "--repack", min=0, max=1, metavar="0|1", help="Whether a CPU keeps weights in a second, faster order."
+    ),
 ]
+NoRepack = Annotated[bool, typer.Option("--no-repack", help="The same as --repack 0.")]
 Split = Annotated[
     SplitMode | None,
     typer.Option(
@@ -254,6 +258,8 @@ def settings(given: Mapping[str, Any], without: str = "") -> dict[str, Any]:
     }
     if "overrides" in given:
         found["figures"] = given["overrides"] or ()
+    if "repack" in given:
+        found["repack"] = bool(given["repack"]) and not given["no_repack"]
     if "cpu_moe" in given:
         from roofline.points import tensor_overrides
 
