@@ -28,6 +28,7 @@ from roofline.sweep.request import axis
 from tests.running import Run, runner
 
 FORMATS = ("parquet", "csv", "jsonl")
+MANY = "f16,q8_0,q6_k,q5_k_m,q4_k_m,q4_0,q3_k_m,q2_k"  # enough to be at work when it is killed
 
 
 @pytest.fixture
@@ -220,7 +221,7 @@ def test_an_interrupted_sweep_goes_on_and_nothing_is_lost_or_doubled(form: str, 
 def test_a_killed_sweep_goes_on(form: str, tmp_path: Path) -> None:
     """SIGKILL leaves no time to end a file: what the journal does not vouch for comes again."""
     out = tmp_path / f"s.{form}"
-    words = ["sweep", "--hw", "rtx-*", "--model", "llama-3*", "--quant", "q4_k_m,q8_0,q4_0"]
+    words = ["sweep", "--hw", "rtx-*", "--model", "llama-3*", "--quant", MANY]
     words += ["--depth", "0:131072:1024", "--batch", "1,2,4,8,16,32", "--workers", "1", "--out", str(out)]
     victim = subprocess.Popen([sys.executable, "-m", "roofline", *words], stdout=subprocess.DEVNULL)
     folder = out.with_name(f"{out.name}.parts")
@@ -235,7 +236,7 @@ def test_a_killed_sweep_goes_on(form: str, tmp_path: Path) -> None:
     few = make_request("rtx-4090", "llama-3.1-8b", "q4_0")
     with pytest.raises(SpecError, match="expected the same request, catalog and version as before"):
         sweep(few, out)
-    request = make_request("rtx-*", "llama-3*", "q4_k_m,q8_0,q4_0", depth="0:131072:1024", batch="1,2,4,8,16,32")
+    request = make_request("rtx-*", "llama-3*", MANY, depth="0:131072:1024", batch="1,2,4,8,16,32")
     finished = sweep(request, out)
     assert finished.rows == request.points - sum(finished.skipped.values())
     if form == "parquet":
