@@ -340,7 +340,7 @@ def test_the_command_tells_where_the_points_are(run: Run, tmp_path: Path) -> Non
     assert errors == f"error: --out: expected a new file, found {out}; --force replaces it\n"
     code, text, _ = run(*words, "--force")
     assert code == 0
-    assert "1 points" in text
+    assert text.startswith(f"{out}: 1 point.\n")
 
 
 @pytest.mark.parametrize(

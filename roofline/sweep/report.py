@@ -25,7 +25,8 @@ def sweep_report(finished: Finished, form: Format) -> str:
     if form == "csv":
         return render(rows, ("points", "reason"), "csv")
     before = f", {finished.resumed:,} of them from before" if finished.resumed else ""
-    lines = [f"{finished.path}: {finished.rows:,} points{before}.\n"]
+    points = "1 point" if finished.rows == 1 else f"{finished.rows:,} points"
+    lines = [f"{finished.path}: {points}{before}.\n"]
     if rows:
         more = f"; {len(rows) - MOST_REASONS} more reasons" if len(rows) > MOST_REASONS else ""
         lines.append(f"Left out, since they cannot be predicted{more}:\n\n")
