@@ -7,11 +7,12 @@ import math
 import numpy as np
 
 from roofline.blocks import Layer
-from roofline.machine import Machine, Timing
+from roofline.machine import Machine
 from roofline.model import Model
 from roofline.parts import Part, Stored
 from roofline.placement import Placement
 from roofline.quantization import kv_layout
+from roofline.timing import Timing
 from roofline.workload import Real, Workload
 
 ACTIVATION_BYTES = 4  # llama.cpp keeps activations in f32

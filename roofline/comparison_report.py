@@ -10,7 +10,7 @@ from roofline.comparison import Economy, Line
 from roofline.comparison_verdicts import MOST_NAMED, listed, verdicts
 from roofline.economy import Terms, power_mark, terms_words
 from roofline.prediction import Phase
-from roofline.report import Format, printable, render, speed_range, to_csv, to_json
+from roofline.tables import Format, printable, render, speed_range, to_csv, to_json
 from roofline.units import format_number, format_quantity
 
 SCHEMA = "roofline.comparison/1"

@@ -11,8 +11,9 @@ from roofline.memory import MemoryBill
 from roofline.parts import Part, device_parts
 from roofline.prediction import Prediction
 from roofline.reasons import remarks
-from roofline.report import Format, memory_record, render, title, to_json
+from roofline.report import memory_record, title
 from roofline.sizing import Choice, Sizing
+from roofline.tables import Format, render, to_json
 from roofline.units import format_quantity
 
 SCHEMA = "roofline.fit/1"

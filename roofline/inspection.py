@@ -9,8 +9,8 @@ from roofline.api import quantisation_name
 from roofline.blocks import Layer
 from roofline.model import Model
 from roofline.readers import GgufFile, model_of, read_gguf
-from roofline.report import Format, cell, printable, render, to_json
 from roofline.spec import SpecError
+from roofline.tables import Format, cell, printable, render, to_json
 from roofline.units import format_quantity
 from roofline.weights import bytes_read, from_file
 from roofline.workload import Step

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from roofline import catalog
+from roofline.columns import COLUMNS
 from roofline.hardware import Hardware
 from roofline.model import Model
 from roofline.points import matching
-from roofline.report import COLUMNS, Format, printable, render, to_json
 from roofline.runtime import Constant, Runtime
 from roofline.spec import SpecError
+from roofline.tables import Format, printable, render, to_json
 
 Row = dict[str, Any]
 

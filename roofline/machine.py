@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from roofline.ceilings import Ceilings, issue_rate
 from roofline.hardware import Hardware
@@ -19,10 +15,18 @@ from roofline.numa import check_mode, one_node
 from roofline.quantization import layout
 from roofline.runtime import Constant, Engine, Factor, Kernel, Runtime, Unit, Use, Uses, matches
 from roofline.spec import SpecError
+from roofline.timing import (
+    Pace,
+    Timing,
+    barrier_seconds,
+    collapsed,
+    joint_limit,
+    placed,
+    product,
+    socket_limit,
+    thread_share,
+)
 from roofline.workload import Real
-
-#: How sharply one core's share gives way to the socket's limit as threads are added (p-norm of the two).
-THREAD_KNEE = 4.0
 
 _BY_THREADS = re.compile(r"cpu (\d+) threads?")
 
@@ -34,101 +38,6 @@ PATHS = {
     "float": ("fp16", "bf16", "fp16_acc32", "fp32", "amx_bf16"),
     "any": ("int8", "amx_int8", "ime_int8", "fp8", "fp4", "fp16", "bf16", "fp16_acc32", "fp32", "amx_bf16"),
 }
-
-
-class Pace(NamedTuple):
-    """What a kernel reaches on a machine: rate [FLOP/s], share of the sustained bandwidth, tokens of half the rate, and
-    how sharply arithmetic and memory overlap; arrays for kernels side by side.
-    """
-
-    rate: Real
-    stream: Real
-    half: Real
-    sharpness: Real
-
-
-def _only(values: Sequence[Real]) -> Real:
-    """Figures by type as an array; one number where all are equal, which is faster and the same."""
-    return values[0] if all(value == values[0] for value in values) else np.array(values)
-
-
-def _at(values: Real, places: NDArray[np.intp]) -> Real:
-    return values[places] if isinstance(values, np.ndarray) else values
-
-
-def _either(mask: NDArray[np.bool_], one: Real, other: Real) -> Real:
-    """`one` where the mask is true, else `other`; one number where both are it."""
-    if isinstance(one, float) and isinstance(other, float) and one == other:
-        return one
-    return np.where(mask, one, other)
-
-
-class Timing(ABC):
-    """What turns operations and bytes into seconds: of one machine, or of machines side by side (machines.Machines)."""
-
-    @property
-    @abstractmethod
-    def engine(self) -> Engine:
-        """The backend's constants."""
-
-    @property
-    @abstractmethod
-    def sustained_bandwidth(self) -> Real:
-        """What is read with all threads [B/s]."""
-
-    @property
-    @abstractmethod
-    def activation_share(self) -> Real:
-        """Rate at which activations move, as a share of the sustained bandwidth [1]."""
-
-    @property
-    @abstractmethod
-    def node_seconds(self) -> Real:
-        """Fixed cost of one graph node for single tokens [s]."""
-
-    @property
-    @abstractmethod
-    def wide_node_seconds(self) -> Real:
-        """The same for many tokens at once [s]."""
-
-    @abstractmethod
-    def pace(self, use: Use | Uses) -> Pace:
-        """What the kernel for a use reaches; arrays along the first axis for uses side by side."""
-
-    def times(
-        self, use: Use | Uses, flops: Real, streamed: Real, activations: Real, columns: Real, width: Real
-    ) -> tuple[Real, Real, Real]:
-        """(compute seconds, memory seconds, sharpness of their overlap) of a product or an attention.
-
-        streamed: bytes of weights or cache [B], read at the kernel's share of the sustained bandwidth. columns: tokens
-        that meet one matrix. width: tokens at once, which tells few from many, per element where it is an array.
-        """
-        few = self.is_few(width)
-        if isinstance(few, np.ndarray):
-            narrow, wide = self.pace(use.where(few=True)), self.pace(use.where(few=False))
-            pace = Pace(*(_either(few, one, other) for one, other in zip(narrow, wide, strict=True)))
-        else:
-            pace = self.pace(use.where(few=few))
-        compute = flops / pace.rate * saturation(columns, pace.half)
-        memory = streamed / (pace.stream * self.sustained_bandwidth) + self.activation_time(activations)
-        return compute, memory, pace.sharpness
-
-    def is_few(self, width: Real) -> bool | NDArray[np.bool_]:
-        """Whether so many tokens at once run in the kernels for few columns."""
-        few = width <= self.engine.few_columns
-        return few if isinstance(few, np.ndarray) else bool(few)
-
-    def node_cost(self, width: Real) -> Real:
-        """Fixed cost of one graph node with `width` tokens at once [s]; per element where it is an array."""
-        few = self.is_few(width)
-        if not isinstance(few, np.ndarray):
-            return self.node_seconds if few else self.wide_node_seconds
-        cost: Real = np.where(few, self.node_seconds, self.wide_node_seconds)
-        return cost
-
-    def activation_time(self, size: Real) -> Real:
-        """Seconds to read and write `size` bytes of activations [s]; caches make it faster than memory."""
-        return size / (self.activation_share * self.sustained_bandwidth)
 
 
 @dataclass(frozen=True)
@@ -308,7 +217,7 @@ class Machine(Timing):
     def light_rate(self, use: Use | Uses) -> Real:
         """The best peak that could serve a use [FLOP/s]; an array along the first axis for uses side by side."""
         if isinstance(use, Uses):
-            return _at(_only([self.ceiling(name).peak for name in use.types]), use.places)
+            return placed(collapsed([self.ceiling(name).peak for name in use.types]), use.places)
         return self.ceiling(use.type).peak
 
     def kernel(self, use: Use) -> Kernel:
@@ -389,8 +298,8 @@ class Machine(Timing):
             key = (use.common, use.types)
             if key not in self._paces_by_type:
                 found = (self.pace(use.common._replace(type=name)) for name in use.types)
-                self._paces_by_type[key] = tuple(_only(figures) for figures in zip(*found, strict=True))
-            return Pace(*(_at(figures, use.places) for figures in self._paces_by_type[key]))
+                self._paces_by_type[key] = tuple(collapsed(figures) for figures in zip(*found, strict=True))
+            return Pace(*(placed(figures, use.places) for figures in self._paces_by_type[key]))
         if use not in self._paces:
             kernel = self.kernel(use)
             sharpness = kernel.sharpness or self.engine.sharpness
@@ -439,40 +348,6 @@ class Machine(Timing):
                 return launch.seconds
         where = f"{self.runtime.name}: backends.{self.backend}.launch"
         raise SpecError(f"{where}: expected a cost for {self.architecture!r}, found none")
-
-
-# -- the formulas, for scalars and arrays alike -----------------------------------------------------------------------
-
-
-def product(constants: Iterable[Constant]) -> float:
-    """The constants multiplied [1]."""
-    return math.prod(constant.value for constant in constants)
-
-
-def saturation(columns: Real, half: Real) -> Real:
-    """How much longer a product takes with few columns [1]: 1 + h/n, twice at the n = h of half the rate."""
-    return 1 + half / columns
-
-
-def thread_share(threads: Real, half: Real) -> Real:
-    """Share of the cores' arithmetic that is left when threads wait for each other [1]: one half at `half` threads."""
-    return 1 / (1 + (threads - 1) / half)
-
-
-def socket_limit(share: Real, bandwidth: Real, sockets: Real, socket_share: Real) -> Real:
-    """What the sockets sustain [B/s] of `bandwidth`, theirs together: several sustain `socket_share` of their sum."""
-    return share * bandwidth * np.where(np.greater(sockets, 1), socket_share, 1.0)
-
-
-def joint_limit(cores: Real, sockets: Real) -> Real:
-    """The lower of two limits, rounded where they meet [B/s]: a p-norm with p = THREAD_KNEE."""
-    return (cores**-THREAD_KNEE + sockets**-THREAD_KNEE) ** (-1 / THREAD_KNEE)
-
-
-def barrier_seconds(base: Real, per_thread: Real, threads: Real) -> Real:
-    """Cost of a graph node on a CPU [s]: base + per_thread · threads, nothing for one thread alone."""
-    cost: Real = np.where(np.equal(threads, 1), 0.0, base + per_thread * threads)
-    return cost
 
 
 def make_machine(

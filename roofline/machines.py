@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.machine import Machine, Pace, Timing
+from roofline.machine import Machine
 from roofline.runtime import Engine, Runtime, Use, Uses
 from roofline.stack import AXES
+from roofline.timing import Pace, Timing
 from roofline.workload import Real
 
 

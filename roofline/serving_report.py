@@ -8,11 +8,12 @@ from typing import Any
 
 from roofline.prediction import Phase, Prediction
 from roofline.reasons import band_words, memory_words
-from roofline.report import Format, record, render, speed_range, title, to_csv, to_json
+from roofline.report import record, title
 from roofline.serving.embedding import Embedding
 from roofline.serving.knee import KNEE, Reach
 from roofline.serving.users import Serving
 from roofline.speculation import FREE, NGRAM, Speculation, vocabulary_remark
+from roofline.tables import Format, render, speed_range, to_csv, to_json
 from roofline.threads import Curve, Point, reasons
 from roofline.units import format_number, format_quantity
 

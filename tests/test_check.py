@@ -23,8 +23,8 @@ from roofline.check.siblings import MOST_PAIRED, contradicts, mark_suspects
 from roofline.check.terms import TERMS, Times, change_needed
 from roofline.check.verdicts import VERDICTS, Expectation, Row, expectation, half_a_digit, judge
 from roofline.cli.app import app
+from roofline.columns import COLUMNS
 from roofline.prediction import Phase
-from roofline.report import COLUMNS
 from roofline.weights import weigh
 from roofline.workload import Workload
 from tests import small

@@ -8,12 +8,12 @@ import re
 
 import pytest
 
-from roofline import api, report
+from roofline import api, columns
+from roofline.columns import COLUMNS
 from roofline.comparison import Economy, Line, compare, price_list
 from roofline.comparison_verdicts import verdicts
 from roofline.economy import terms
 from roofline.points import expand
-from roofline.report import COLUMNS
 from roofline.spec import SpecError
 from tests.doc_blocks import ROOT
 from tests.running import Run, runner
@@ -258,6 +258,6 @@ def test_a_phase_that_was_not_asked_for_costs_nothing_and_is_not_free() -> None:
 
 def test_no_key_of_the_reports_is_explained_twice() -> None:
     """The later entry would take the place of the earlier: another command's heading and unit."""
-    source = inspect.getsource(report)
+    source = inspect.getsource(columns)
     keys = re.findall(r'_column\(\s*"(\w+)"', source)
     assert len(keys) == len(COLUMNS) == len(set(keys))

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline import api, catalog, inverse
+from roofline.columns import COLUMNS
 from roofline.inverse import QUANTS, Setting, most
 from roofline.machine import make_machine
 from roofline.placement import Placement, experts_on_host
 from roofline.points import larger_devices
-from roofline.report import COLUMNS
 from roofline.sizing import size
 from roofline.weights import weigh
 from roofline.workload import Workload

@@ -6,10 +6,10 @@ from itertools import pairwise
 import pytest
 
 import roofline
+from roofline.columns import COLUMNS
 from roofline.economy import Terms
 from roofline.recommend import Candidate, Question, Wishes, candidates, near_misses, rank
 from roofline.recommend.candidates import LEAST_BITS
-from roofline.report import COLUMNS
 from roofline.spec import SpecError
 from roofline.workload import Workload
 from tests.running import Run, runner

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 
 import roofline
 from roofline import report
-from roofline.report import COLUMNS, cell, heading, printable, record, render
+from roofline.columns import COLUMNS
+from roofline.report import record
+from roofline.tables import cell, heading, printable, render
 from tests.small import fresh_catalog
 from tests.test_explain import catalog_file
 from tests.test_spec import DEVICE

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from roofline import api
 from roofline.calculator import run as calculate
+from roofline.columns import COLUMNS
 from roofline.prediction import Phase, Prediction
-from roofline.report import COLUMNS
 from roofline.serving.chunked import OF_A_SEQUENCE, chunked
 from roofline.serving.embedding import embed
 from roofline.serving.knee import MOST_USERS, Reach, generation, knee, most_in_memory, reach

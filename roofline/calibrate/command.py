@@ -12,8 +12,8 @@ from roofline.calibrate.calibration import WRITTEN_BY, calibrate, to_toml
 from roofline.calibrate.report import device_report, report, scores_toml, shipped_scores
 from roofline.catalog import load_hardware, user_directory
 from roofline.files import write_text
-from roofline.report import Format
 from roofline.spec import SpecError
+from roofline.tables import Format
 
 
 def run_device(hardware: str, observations: Path | None, own: Reading, form: Format) -> tuple[str, list[Path]]:

@@ -16,16 +16,10 @@ from numpy.typing import NDArray
 from roofline import fitted
 from roofline.calculator import pipeline_share
 from roofline.ceilings import issue_rate, overlap
-from roofline.machine import (
-    Machine,
-    barrier_seconds,
-    joint_limit,
-    saturation,
-    socket_limit,
-    thread_share,
-)
+from roofline.machine import Machine
 from roofline.prediction import OperatorCost, Phase
 from roofline.runtime import Constant, Use
+from roofline.timing import barrier_seconds, joint_limit, saturation, socket_limit, thread_share
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

@@ -12,8 +12,8 @@ from roofline import fitted
 from roofline.calibrate.calibration import Calibration, quoted
 from roofline.calibrate.crossval import Score
 from roofline.calibrate.device import DeviceCalibration
-from roofline.report import Format, render, to_json
 from roofline.spec import SpecError, read_toml
+from roofline.tables import Format, render, to_json
 
 SCORE_COLUMNS = (
     "group", "rows", "devices", "median_error", "geometric_factor", "bias", "within_10", "within_20", "within_50",

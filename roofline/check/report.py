@@ -12,7 +12,7 @@ from roofline.check.checking import Checked, better_measured, check_file, given
 from roofline.check.groups import devices, groups
 from roofline.check.nearest import Near
 from roofline.check.verdicts import VERDICTS, Row
-from roofline.report import Format, printable, render, to_csv, to_json
+from roofline.tables import Format, printable, render, to_csv, to_json
 
 SCHEMA = "roofline.check/1"
 ROW_KEYS = (

@@ -10,8 +10,8 @@ from roofline.engine import benchmark
 from roofline.engine.llama_bench import Sweep
 from roofline.engine.report import report
 from roofline.points import numbers
-from roofline.report import Format
 from roofline.spec import SpecError
+from roofline.tables import Format
 
 Progress = Callable[[float, str], None]
 

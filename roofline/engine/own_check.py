@@ -9,8 +9,8 @@ from roofline.bench import shipped
 from roofline.check.checking import Checked, check
 from roofline.check.report import check_report, report
 from roofline.engine.record import own, own_file
-from roofline.report import Format
 from roofline.spec import SpecError
+from roofline.tables import Format
 from roofline.units import short
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from roofline.check.report import row_record
 from roofline.check.verdicts import PHASE, Row
 from roofline.engine.benchmark import Benchmark
-from roofline.report import Format, printable, render, to_csv, to_json
+from roofline.tables import Format, printable, render, to_csv, to_json
 
 SCHEMA = "roofline.bench/1"
 _WORKLOAD = ("prompt", "gen", "depth", "batch", "threads", "ubatch", "gpu_layers", "flash_attn")

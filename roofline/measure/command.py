@@ -17,8 +17,8 @@ from roofline.measure.report import identity_report as described
 from roofline.measure.report import report
 from roofline.measure.roofs import Roofs, measure_roofs
 from roofline.measure.source import Live, Source
-from roofline.report import Format
 from roofline.spec import SpecError
+from roofline.tables import Format
 
 
 def identity_report(hardware: str | None, form: Format, source: Source | None = None) -> str:

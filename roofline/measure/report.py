@@ -13,7 +13,7 @@ from roofline.measure.identity import Identity
 from roofline.measure.match import Match
 from roofline.measure.matmul import Unmeasured
 from roofline.measure.roofs import Roofs
-from roofline.report import Format, printable, render, to_json
+from roofline.tables import Format, printable, render, to_json
 from roofline.units import format_quantity
 
 SCHEMA = "roofline.measure/1"

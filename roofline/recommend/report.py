@@ -11,7 +11,7 @@ from roofline.recommend.asking import Recommendation
 from roofline.recommend.candidates import Candidate, Speed
 from roofline.recommend.ranking import Ranked
 from roofline.recommend.wishes import Miss, Wishes
-from roofline.report import Format, render, speed_range, to_csv, to_json
+from roofline.tables import Format, render, speed_range, to_csv, to_json
 
 SCHEMA = "roofline.recommendation/1"
 _TABLE = (

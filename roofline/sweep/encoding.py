@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from roofline.report import spreadsheet_safe
 from roofline.spec import SpecError
 from roofline.sweep.columns import BOUNDS, KEYS, NUMBERS, kind
 from roofline.sweep.evaluate import Array, Block, Skip, evaluate
 from roofline.sweep.partitions import Partition
 from roofline.sweep.request import Request
+from roofline.tables import spreadsheet_safe
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from roofline.report import Format, render, to_json
 from roofline.sweep.command import Finished
+from roofline.tables import Format, render, to_json
 
 MOST_REASONS = 10
 
