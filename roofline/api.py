@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from roofline import catalog
 from roofline.calculator import predict as calculate
 from roofline.disk import disk_rate
-from roofline.inverse import most_layers
 from roofline.lineup import Lineup, line_up, proportions, singly
 from roofline.local import localised
 from roofline.machine import Machine, make_machine
@@ -107,6 +106,8 @@ def predict(
             placement = _line_up(placement, lineup, runtime, tensor_split)
             machine = placement.device
         if gpu_layers is None and placement.host is not None:
+            from roofline.inverse import most_layers  # nothing else here needs it
+
             fitting = most_layers(weights_entry.spec, weights, placement, workload)
             placement = replace(placement, gpu_layers=fitting)
     names = {
@@ -264,7 +265,7 @@ def load_weights(model: str, quant: str | None) -> tuple[catalog.Entry[Model], W
     if model.endswith((".gguf", ".json")) or (_is_file(model) and not model.endswith(".toml")):
         return _load_file(Path(model), quant)
     entry = catalog.load_model(model)
-    return entry, _weigh_entry(str(entry.path), entry.spec.native_quant if quant is None else quant)
+    return entry, _weigh_entry(model, entry.spec.native_quant if quant is None else quant)
 
 
 def _is_file(name: str) -> bool:
@@ -275,8 +276,8 @@ def _is_file(name: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _weigh_entry(path: str, quant: str) -> Weights:
-    entry = catalog.load_model(path)
+def _weigh_entry(model: str, quant: str) -> Weights:
+    entry = catalog.load_model(model)
     if not quant:
         raise SpecError(
             f"--quant: expected a quantisation for {entry.id}, found none; `roofline list quants` shows them"

@@ -13,7 +13,6 @@ from roofline.placement import device_name
 from roofline.prediction import Phase, Prediction
 from roofline.splitting import interconnect, repeats_cache
 from roofline.units import format_number, format_quantity
-from roofline.upgrades import worth
 
 SMALL_GAIN = 0.01  # less is not worth a word
 
@@ -59,6 +58,8 @@ def why(prediction: Prediction) -> str:
 
 def _money(prediction: Prediction) -> str:
     """Which of several parts the next money is best spent on: ' A quarter more bandwidth of … gains 18 %, …'."""
+    from roofline.upgrades import worth  # only what is placed or split pays for it
+
     gains = worth(prediction)
     if not gains:
         return ""
