@@ -58,6 +58,8 @@ def why(prediction: Prediction) -> str:
 
 def _money(prediction: Prediction) -> str:
     """Which of several parts the next money is best spent on: ' A quarter more bandwidth of … gains 18 %, …'."""
+    if prediction.decode is None or not prediction.decode.has_link:
+        return ""
     from roofline.upgrades import worth  # only what is placed or split pays for it
 
     gains = worth(prediction)
