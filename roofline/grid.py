@@ -14,7 +14,7 @@ from roofline.memory import MemoryBill, bill, capacities, stacked
 from roofline.numa import nodes
 from roofline.parts import has_own_memory
 from roofline.prediction import Phase, total
-from roofline.runtime import Use
+from roofline.runtime import Engine, Use
 from roofline.spec import SpecError
 from roofline.stack import WeightStack
 from roofline.weights import Weights
@@ -29,7 +29,7 @@ class Task:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self._steps: dict[int, tuple[tuple[Step | None, Literal["prefill", "decode"]], ...]] = {}
-        self._bills: dict[tuple[Any, ...], MemoryBill] = {}
+        self._bills: dict[tuple[Any, ...], tuple[Engine, MemoryBill]] = {}  # an engine that is held keeps its id
 
     def steps(self, machine: Machine | Machines) -> tuple[tuple[Step | None, Literal["prefill", "decode"]], ...]:
         """Prefill and decode, each None where no tokens are asked for."""
@@ -55,9 +55,9 @@ class Task:
             if len(self._bills) > MOST_BILLS:
                 self._bills.clear()
             one = bill(stack.model, stack.weights[0], machine, self.workload)
-            self._bills[key] = stacked(one, stack.known[form], stack.file_bytes.shape)
+            self._bills[key] = machine.engine, stacked(one, stack.known[form], stack.file_bytes.shape)
         capacity, usable, assumed = capacities(machine)
-        return replace(self._bills[key], capacity=capacity, usable=usable, assumed_capacity=assumed)
+        return replace(self._bills[key][1], capacity=capacity, usable=usable, assumed_capacity=assumed)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,6 @@ def _begin() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _keep_pages() -> None:

@@ -22,7 +22,7 @@ from roofline.spec import SpecError
 from roofline.stack import AXES, WeightStack
 from roofline.sweep.columns import MEMORY, PHASE
 from roofline.sweep.partitions import Partition
-from roofline.sweep.request import Request
+from roofline.sweep.request import Request, load_shape
 from roofline.weights import Weights
 
 Array = NDArray[Any]
@@ -255,7 +255,7 @@ def _point_by_point(
     for place in np.ndindex(*shape):
         prompt, gen, depth, batch = (axis[at] for axis, at in zip(partition.axes, place[1:], strict=True))
         result = api.predict(
-            hardware, partition.model, None if _is_file(partition.model) else quants[place[0]],
+            hardware, partition.model, None if partition.model.endswith(".gguf") else quants[place[0]],
             runtime=partition.runtime, backend=partition.backend, prompt=prompt, gen=gen, depth=depth, batch=batch,
             kv=partition.kv, context=request.context, ubatch=partition.ubatch, threads=partition.threads,
             flash_attention=request.flash_attention,
@@ -267,23 +267,17 @@ def _point_by_point(
     return Block(key, quants, partition.axes, fits, np.arange(len(quants)), columns)
 
 
-def _is_file(model: str) -> bool:
-    return model.endswith(".gguf")
-
-
 @lru_cache(maxsize=4)
 def _weights(model: str, quants: tuple[str, ...]) -> tuple[Weights, ...]:
     """A model's stored forms; a GGUF file has one."""
-    if _is_file(model):
+    if model.endswith(".gguf"):
         return (api.load_weights(model, None)[1],)
     return tuple(api.load_weights(model, quant)[1] for quant in quants)
 
 
 @lru_cache(maxsize=4)
 def _spec(model: str) -> tuple[str, Model]:
-    from roofline import catalog
-
-    entry = api.load_weights(model, None)[0] if _is_file(model) else catalog.load_model(model)
+    entry = load_shape(model)
     return entry.id, entry.spec
 
 

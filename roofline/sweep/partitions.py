@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from roofline.sweep.request import Request
 
-#: Points of a partition, about: large enough that a batch of the output's rows compresses, small enough that dozens in
-#: flight stay below the memory's bound.
+#: Points of a partition, about: large enough that a model's demands are worked out once for a whole catalog, small
+#: enough that a few in flight stay below the memory's bound.
 POINTS = 2**20
 
 
