@@ -410,3 +410,21 @@ def test_partitions_are_plain_data() -> None:
     assert isinstance(piece, Partition)
     assert pickle.loads(pickle.dumps(piece)) == piece
     assert os.sep not in repr(piece)
+
+
+def test_a_config_json_is_a_model_too(tmp_path: Path) -> None:
+    """The shape of Llama 3.2 1B, as its maker publishes it."""
+    shape = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
+        "vocab_size": 128256, "tie_word_embeddings": True, "max_position_embeddings": 131072,
+    }  # fmt: skip
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(shape), encoding="utf-8")
+    sweep(make_request("rtx-3090", f"{file},llama-3.2-1b", "q4_0,q8_0"), tmp_path / "s.csv")
+    rows = rows_of(tmp_path / "s.csv")
+    assert [row["decode_tok_s"] for row in rows[:2]] == pytest.approx(
+        [row["decode_tok_s"] for row in rows[2:]], rel=1e-3
+    )
+    with pytest.raises(SpecError, match=r"nothing\.json: expected a model file"):
+        make_request("rtx-3090", str(tmp_path / "nothing.json"), "q4_0")
