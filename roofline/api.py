@@ -268,6 +268,15 @@ def load_weights(model: str, quant: str | None) -> tuple[catalog.Entry[Model], W
     return entry, _weigh_entry(model, entry.spec.native_quant if quant is None else quant)
 
 
+def load_shape(model: str) -> catalog.Entry[Model]:
+    """A model without its stored form: of the catalog, or of a TOML, GGUF or config.json file."""
+    if model.endswith((".gguf", ".json")):
+        from roofline.readers import read_model_file
+
+        return catalog.Entry(Path(model).stem, Path(model), read_model_file(Path(model))[0])
+    return catalog.load_model(model)
+
+
 def _is_file(name: str) -> bool:
     try:
         return Path(name).is_file()

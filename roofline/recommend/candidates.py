@@ -104,7 +104,7 @@ def _weights(name: str, quants: tuple[str, ...] | None) -> tuple[catalog.Entry[M
     if name.endswith(".gguf"):
         entry, own = api.load_weights(name, None)
         return entry, [own]
-    entry = catalog.load_model(name)
+    entry = api.load_shape(name)
     if quants is None:
         native = entry.spec.native_quant
         usual = (native,) if native else QUANTS

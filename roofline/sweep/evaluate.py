@@ -22,7 +22,7 @@ from roofline.spec import SpecError
 from roofline.stack import AXES, WeightStack
 from roofline.sweep.columns import MEMORY, PHASE
 from roofline.sweep.partitions import Partition
-from roofline.sweep.request import Request, load_shape
+from roofline.sweep.request import Request
 from roofline.weights import Weights
 
 Array = NDArray[Any]
@@ -277,7 +277,7 @@ def _weights(model: str, quants: tuple[str, ...]) -> tuple[Weights, ...]:
 
 @lru_cache(maxsize=4)
 def _spec(model: str) -> tuple[str, Model]:
-    entry = load_shape(model)
+    entry = api.load_shape(model)
     return entry.id, entry.spec
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from roofline import __version__, api, catalog, fitted, local
 from roofline.lineup import line_up
-from roofline.model import Model
 from roofline.points import expand, one_number
 from roofline.spec import SpecError
 from roofline.sweep.columns import COLUMNS, DEFAULT
@@ -67,24 +66,12 @@ class Request:
         lineups = [line_up(name) for name in self.hardware]
         hardware = [one for each in lineups for one in (*each.devices, each.host) if one]
         paths = [catalog.load_hardware(name).path for name in hardware]
-        paths += [Path(name) if is_file(name) else catalog.load_model(name).path for name in self.models]
+        paths += [api.load_shape(name).path for name in self.models]
         paths += catalog.files("runtimes").values()  # a runtime may extend another
         paths += [catalog.load_runtime(name).path for name in self.runtimes]
         paths += fitted.files(catalog.user_directory())
         paths += local.files(catalog.own_directories())
         return sorted(set(paths))
-
-
-def is_file(model: str) -> bool:
-    """Whether a model is a file that is no TOML: a GGUF, which has its own types, or a config.json."""
-    return model.endswith((".gguf", ".json"))
-
-
-def load_shape(model: str) -> catalog.Entry[Model]:
-    """A model of the catalog, or from a file."""
-    if is_file(model):
-        return api.load_weights(model, None if model.endswith(".gguf") else "f16")[0]
-    return catalog.load_model(model)
 
 
 def make_request(
@@ -147,10 +134,8 @@ def _hardware_id(name: str) -> str:
 
 
 def _model_id(name: str) -> str:
-    if is_file(name):
-        load_shape(name)  # what cannot be read is told before the work begins
-        return name
-    return name if name.endswith(".toml") else catalog.load_model(name).id
+    entry = api.load_shape(name)  # what cannot be read is told before the work begins
+    return name if name.endswith((".gguf", ".json", ".toml")) else entry.id
 
 
 def _kv_name(text: str) -> str:
