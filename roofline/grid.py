@@ -49,13 +49,13 @@ class Task:
             stack.known[form] = [bill(stack.model, weights, machine, Workload()) for weights in stack.weights]
         if machine.count > 1:
             one = bill(stack.model, stack.weights[0], machine, self.workload)
-            return stacked(one, stack.known[form], stack.file_bytes.shape)
+            return stacked(one, stack.known[form], stack.shape)
         key = (stack.serial, form, id(machine.engine))
         if key not in self._bills:
             if len(self._bills) > MOST_BILLS:
                 self._bills.clear()
             one = bill(stack.model, stack.weights[0], machine, self.workload)
-            self._bills[key] = machine.engine, stacked(one, stack.known[form], stack.file_bytes.shape)
+            self._bills[key] = machine.engine, stacked(one, stack.known[form], stack.shape)
         capacity, usable, assumed = capacities(machine)
         return replace(self._bills[key][1], capacity=capacity, usable=usable, assumed_capacity=assumed)
 

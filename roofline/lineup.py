@@ -18,6 +18,11 @@ class Lineup:
     host: str | None
 
     @property
+    def is_single(self) -> bool:
+        """Whether it is one device, or several that are alike, without a named host."""
+        return len(self.devices) == 1 and self.host is None
+
+    @property
     def id(self) -> str:
         """The ids of all, joined by a +."""
         names = (*self.devices, *((self.host,) if self.host else ()))

@@ -100,15 +100,10 @@ class WeightStack:
     _parts: dict[bytes, WeightStack] = field(default_factory=dict, init=False, repr=False, compare=False)
     _known: dict[_Key, tuple[Stack, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
-    @cached_property
-    def file_bytes(self) -> NDArray[np.float64]:
-        """All tensors of each quantisation, (quantisations, 1, 1, 1, 1) [B]."""
-        return _along_first([one.file_bytes for one in self.weights])
-
-    @cached_property
-    def host_bytes(self) -> NDArray[np.float64]:
-        """The untied token embedding of each, likewise [B]."""
-        return _along_first([one.host_bytes for one in self.weights])
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of a figure with one value for each quantisation: (quantisations, 1, 1, 1, 1)."""
+        return (len(self.weights), *[1] * AXES)
 
     def only(self, quants: NDArray[np.intp]) -> WeightStack:
         """Some of the quantisations, by place; what is known of their operators is kept."""

@@ -107,13 +107,12 @@ def evaluate(request: Request, partition: Partition) -> tuple[list[Block], list[
     for place, hardware in enumerate(partition.hardware):
         try:
             lineup = line_up(hardware)
-            alone = len(lineup.devices) == 1 and lineup.host is None
             one = _ready(partition, place, lineup, task, skipped)
             if one is None:
                 continue
-            if alone and one.machine.count == 1:
+            if lineup.is_single and one.machine.count == 1:
                 ready.append(one)
-            elif alone:
+            elif lineup.is_single:
                 blocks[place] = _together(request, partition, [one], task)[0]
             else:
                 quants = tuple(weights.quant for weights in one.stack.weights)
@@ -129,8 +128,7 @@ def evaluate(request: Request, partition: Partition) -> tuple[list[Block], list[
 def _ready(partition: Partition, place: int, lineup: Lineup, task: Task, skipped: list[Skip]) -> _Ready | None:
     """A device with the quantisations that it can run; None where there are none."""
     machine, entry = api.load_machine(lineup.devices[0], partition.runtime, partition.backend, partition.threads, None)
-    alone = len(lineup.devices) == 1 and lineup.host is None
-    name = entry.id if alone else lineup.id
+    name = entry.id if lineup.is_single else lineup.id
     points = partition.points // len(partition.hardware) // len(partition.quants)
     able = []
     for weights in _weights(partition.model, partition.quants):
