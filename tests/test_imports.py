@@ -34,7 +34,7 @@ LAYERS: list[set[str]] = [
     {"upgrades"},
     {"api", "explain", "ways_out", "reasons"},
     {"points"},
-    {"report", "plot", "comparison", "serving", "speculation", "threads", "itemised", "sizing"},
+    {"report", "comparison", "serving", "speculation", "threads", "itemised", "sizing"},
     {"comparison_verdicts"},
     {"listing", "inspection", "comparison_report", "serving_report", "fit_report"},
     {"__init__"},
@@ -44,6 +44,10 @@ LAYERS: list[set[str]] = [
     {"check"},
     {"calibrate"},
     {"engine"},
+    {"charts"},
+    {"plot"},
+    {"document"},
+    {"explorer"},
     {"cli"},
     {"__main__"},
 ]
@@ -52,10 +56,10 @@ RANK = {module: rank for rank, modules in enumerate(LAYERS) for module in module
 # Loaded only inside the function that needs them, so that `predict` and `--help` start fast.
 LAZY = {
     "plotly", "psutil", "cpuinfo", "gguf", "pandas", "httpx", "filelock", "torch", "pynvml", "threadpoolctl",
-    "pyarrow", "distributed", "dask",
+    "pyarrow", "distributed", "dask", "kaleido", "flask", "waitress",
 }  # fmt: skip
 ALLOWED_AT_START = {"numpy", "pydantic", "pydantic_core", "typer", "click", "rich", "annotated_types"}
-DRAWS_ONLY = ("cli", "report", "tables", "plot")
+DRAWS_ONLY = ("cli", "report", "tables", "plot", "document", "explorer")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -19,10 +19,11 @@ def _with_command(words: Sequence[str]) -> typer.Typer:
     All of them where that is not clear: for help, completion, and a name that there is not.
     """
     asked = [info for info in app.registered_commands if words and words[0] == _name(info)]
-    if not asked or "_ROOFLINE_COMPLETE" in os.environ:
+    groups = [info for info in app.registered_groups if words and words[0] == info.name]
+    if not (asked or groups) or "_ROOFLINE_COMPLETE" in os.environ:
         return app
     one = copy(app)
-    one.registered_commands = asked
+    one.registered_commands, one.registered_groups = asked, groups
     return one
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import comparing, measuring, options, recommending, serving, sizing, sweeping
+from roofline.cli import comparing, measuring, options, plotting, recommending, serving, sizing, sweeping
 from roofline.cli.options import Form
 
 app = typer.Typer(
@@ -278,3 +278,4 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(_command)
+app.add_typer(plotting.plots, name="plot")
