@@ -60,6 +60,12 @@ def docs_refresh(session: nox.Session) -> None:
 
 
 @nox.session
+def gallery(session: nox.Session) -> None:
+    """Make the pictures of docs/gallery.md anew, by the commands that it shows; needs Chromium."""
+    session.run(*PYTHON, "tests.refresh_gallery", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """How fast the tool itself is; prints, judges nothing."""
     session.run(*PYTHON, "tests.bench")

@@ -41,10 +41,15 @@ class Line:
 
 
 def operator_table(phase: Phase, name: str) -> list[Line]:
-    """The operators of a phase with their shares of its time, in the order in which they run."""
+    """The operators of a phase with their shares of its time, in the order in which they run.
+
+    What moves nothing and takes no time, such as transfers to a host that has no layer, is left out.
+    """
     total = sum(float(cost.seconds) for cost in phase.operators)
     lines = []
     for cost in phase.operators:
+        if not float(cost.bytes) and not float(cost.seconds):
+            continue
         parts = {"compute": cost.compute_seconds, "memory": cost.memory_seconds, "overhead": cost.overhead_seconds}
         parts |= {"link": cost.link_seconds} if phase.has_link else {}
         parts |= {"disk": cost.disk_seconds} if cost.kind == "disk" else {}
@@ -60,7 +65,7 @@ def operator_table(phase: Phase, name: str) -> list[Line]:
                 float(cost.weight_bytes),
                 float(cost.kv_bytes),
                 float(cost.activation_bytes),
-                float(cost.intensity),
+                float(cost.intensity) if float(cost.bytes) else 0.0,
                 float(cost.seconds),
                 max(parts, key=lambda part: float(parts[part])),
                 float(cost.seconds) / total,

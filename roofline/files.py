@@ -9,10 +9,15 @@ from pathlib import Path
 
 def write_text(text: str, path: Path) -> None:
     """Write a file so that a reader finds the old one or the new one, never a part."""
+    write_bytes(text.encode(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a file as `write_text` does."""
     handle, temporary = _beside(path)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         mask = os.umask(0)
         os.umask(mask)
         Path(temporary).chmod(0o666 & ~mask)  # as any new file, not as a temporary one

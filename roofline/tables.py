@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -62,10 +63,15 @@ def render(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], form: Form
         return to_json([{key: row.get(key) for key in columns} for row in rows])
     if form == "csv":
         return to_csv(rows, columns)
+    titles, cells, numeric = written(rows, columns)
+    return _markdown(titles, cells, numeric) if form == "md" else _aligned(titles, cells, numeric)
+
+
+def written(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> tuple[list[str], list[list[str]], list[bool]]:
+    """Headings, cells as a person reads them, and which columns hold numbers and are aligned to the right."""
     cells = [[cell(key, row.get(key)) for key in columns] for row in rows]
     numeric = [all(isinstance(row.get(key), (int, float, type(None))) for row in rows) for key in columns]
-    titles = [heading(key) for key in columns]
-    return _markdown(titles, cells, numeric) if form == "md" else _aligned(titles, cells, numeric)
+    return [heading(key) for key in columns], cells, numeric
 
 
 def to_json(value: Any) -> str:
@@ -110,13 +116,15 @@ def _aligned(titles: list[str], cells: list[list[str]], numeric: list[bool]) -> 
     return "\n".join(lines) + "\n"
 
 
+def markdown_text(text: str) -> str:
+    """Text as Markdown shows it as it is written: no tag, code, emphasis, link, picture or cell begins in it."""
+    text = re.sub(r"[\\|`*]|\$(?=\S)|(?<=\])\(|(?<![^\W_])_|_(?![^\W_])|~(?=~)", r"\\\g<0>", printable(text))
+    return re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("<", "&lt;")
+
+
 def _markdown(titles: list[str], cells: list[list[str]], numeric: list[bool]) -> str:
     def line(row: list[str]) -> str:
-        return (
-            "| "
-            + " | ".join(text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") for text in row)
-            + " |"
-        )
+        return "| " + " | ".join(map(markdown_text, row)) + " |"
 
     rule = "|" + "|".join("--:" if right else ":--" for right in numeric) + "|"
     return "\n".join([line(titles), rule, *(line(row) for row in cells)]) + "\n"

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.browser import chromium, complaints, open_page  # noqa: F401 (fixtures)
+
 # Time limits make property tests flaky on a shared machine; a fixed seed in CI makes a failure repeatable.
 settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True)

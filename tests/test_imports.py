@@ -56,9 +56,11 @@ RANK = {module: rank for rank, modules in enumerate(LAYERS) for module in module
 # Loaded only inside the function that needs them, so that `predict` and `--help` start fast.
 LAZY = {
     "plotly", "psutil", "cpuinfo", "gguf", "pandas", "httpx", "filelock", "torch", "pynvml", "threadpoolctl",
-    "pyarrow", "distributed", "dask", "kaleido", "flask", "waitress",
+    "pyarrow", "distributed", "dask", "kaleido", "dash", "flask", "waitress", "werkzeug",
 }  # fmt: skip
 ALLOWED_AT_START = {"numpy", "pydantic", "pydantic_core", "typer", "click", "rich", "annotated_types"}
+# What a room may load with itself, since all of it is used or nothing: only a function imports the explorer.
+OF_A_ROOM = {"explorer": {"dash", "flask", "psutil", "waitress", "werkzeug"}}
 DRAWS_ONLY = ("cli", "report", "tables", "plot", "document", "explorer")
 FILES = sorted(PACKAGE.rglob("*.py"))
 
@@ -136,6 +138,9 @@ def test_slow_packages_are_imported_where_they_are_used(path: Path) -> None:
         if isinstance(statement, (ast.Import, ast.ImportFrom)):
             for line, dotted in imports(statement, path):
                 top = dotted.split(".")[0]
+                assert target_of(dotted) not in OF_A_ROOM or room(path) in OF_A_ROOM, f"{name_of(path)}:{line}"
+                if top in OF_A_ROOM.get(room(path), ()):
+                    continue
                 assert top not in LAZY, f"{name_of(path)}:{line} imports {top} when the module loads"
                 known = top in sys.stdlib_module_names or top == "roofline" or top in ALLOWED_AT_START
                 assert known, f"{name_of(path)}:{line}: {top} is not a dependency of the core"

@@ -106,10 +106,15 @@ def digest(text: str) -> str:
 
 
 def shipped_scores(form: Format) -> str:
-    """The scores that belong to the shipped constants; SpecError when they belong to others."""
+    """The scores that belong to the shipped constants in a format; SpecError when they belong to others."""
+    return render(score_rows(), SCORE_COLUMNS, form)
+
+
+def score_rows() -> list[dict[str, Any]]:
+    """The scores that belong to the shipped constants by the names of SCORE_COLUMNS; SpecError as above."""
     data = read_toml(SCORES)
     constants = (SCORES.parent / fitted.FILE).read_text(encoding="utf-8")
     if data["constants_sha256"] != digest(constants):
         expected = f"expected the digest of {fitted.FILE}, found another: run calibrate again"
         raise SpecError(f"{SCORES}: constants_sha256: {expected}")
-    return render(data["scores"], SCORE_COLUMNS, form)
+    return list(data["scores"])

@@ -175,7 +175,7 @@ def distance(here: Point, there: Point, phase: str) -> float:
     if here.backend != there.backend:
         total += PENALTIES["backend"]
     if normalise(here.runtime) != normalise(there.runtime):
-        total += PENALTIES["period" if _engine(here.runtime) == _engine(there.runtime) else "engine"]
+        total += PENALTIES["period" if engine_of(here.runtime) == engine_of(there.runtime) else "engine"]
     if layout(mine.type).family != layout(theirs.type).family:
         total += PENALTIES["family"]
     for name, differs in (
@@ -188,7 +188,7 @@ def distance(here: Point, there: Point, phase: str) -> float:
     return total
 
 
-def _engine(runtime: str) -> str:
+def engine_of(runtime: str) -> str:
     """The letters of an engine's name without its version: 'llamacpp' of 'llama.cpp-2024-06'."""
     return normalise(re.sub(r"-?\d.*", "", runtime))
 

@@ -9,7 +9,19 @@ from typing import Annotated
 
 import typer
 
-from roofline.cli import comparing, measuring, options, plotting, recommending, serving, sizing, sweeping
+from roofline.cli import (
+    comparing,
+    curves,
+    exploring,
+    measuring,
+    options,
+    plotting,
+    recommending,
+    reporting,
+    serving,
+    sizing,
+    sweeping,
+)
 from roofline.cli.options import Form
 
 app = typer.Typer(
@@ -260,6 +272,8 @@ def calibrate(
 _COMMANDS: tuple[Callable[..., None], ...] = (
     predict,
     explain,
+    reporting.report,
+    exploring.app,
     sizing.fit,
     recommending.recommend,
     comparing.compare,
@@ -278,4 +292,6 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(_command)
+for _command in curves.COMMANDS:
+    plotting.plots.command(_command.__name__)(_command)
 app.add_typer(plotting.plots, name="plot")

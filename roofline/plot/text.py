@@ -12,7 +12,8 @@ def plain(text: str) -> str:
 
     It belongs in names, text, labels and customdata, never in a hovertemplate, which would read its %{…}.
     """
-    return escape(printable(text), quote=False)
+    # In titles and names, too, plotly reads %{…} where a figure has a meta; an entity for the brace is just shown.
+    return escape(printable(text), quote=False).replace("%{", "%&#123;")
 
 
 def lines(*parts: str) -> str:

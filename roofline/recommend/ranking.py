@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias, TypeVar
 
 from roofline.recommend.candidates import Candidate
 from roofline.recommend.wishes import Miss, Wishes
@@ -28,8 +28,10 @@ class Ranked:
     certain: bool
 
 
+T = TypeVar("T")
 #: (what is compared, a candidate's figure, whether more is better).
-_Criterion = tuple[str, Callable[[Candidate], float | None], bool]
+Criterion: TypeAlias = tuple[str, Callable[[T], float | None], bool]
+_Criterion: TypeAlias = Criterion[Candidate]
 _SPEED: tuple[_Criterion, ...] = (
     ("decode", lambda one: one.decode.tok_s if one.decode else None, True),
     ("prefill", lambda one: one.prefill.tok_s if one.prefill else None, True),
@@ -65,10 +67,11 @@ def rank(found: Sequence[Candidate], wishes: Wishes, order: Order | None) -> lis
     ranked = []
     for place, one in enumerate(ordered):
         following = ordered[place + 1] if place + 1 < len(ordered) else None
+        other = dominating(one, ordered, criteria)
         ranked.append(
             Ranked(
                 one,
-                _dominating(one, ordered, criteria),
+                label(other, one) if other else "",
                 _advantages(one, following, criteria) if following else "",
                 not sure.misses(one),
             )
@@ -102,8 +105,8 @@ def _key(one: Candidate, order: Order) -> tuple[float, ...]:
     return (unknown if figure is None else figure, decode)
 
 
-def _dominating(one: Candidate, others: Sequence[Candidate], criteria: Sequence[_Criterion]) -> str:
-    """The first of the others that dominates: no worse in any criterion, clearly better in one; '' where none does.
+def dominating(one: T, others: Sequence[T], criteria: Sequence[Criterion[T]]) -> T | None:
+    """The first of the others that dominates: no worse in any criterion, clearly better in one; None where none does.
 
     A figure that is unknown on either side tells nothing, so that such a pair stands side by side.
     """
@@ -116,8 +119,8 @@ def _dominating(one: Candidate, others: Sequence[Candidate], criteria: Sequence[
         known = [(theirs, own, more) for theirs, own, more in pairs if theirs is not None and own is not None]
         no_worse = all(theirs >= own if more else theirs <= own for theirs, own, more in known)
         if no_worse and any(_gain(theirs, own, more) > 1 for theirs, own, more in known):
-            return label(other, one)
-    return ""
+            return other
+    return None
 
 
 def label(other: Candidate, one: Candidate) -> str:

@@ -1,0 +1,50 @@
+"""A figure as an image: .png, .svg or .pdf, drawn by a browser that is installed, through kaleido."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from roofline.plot import theme as colours
+from roofline.plot.theme import Figure
+from roofline.spec import SpecError
+
+Form = Literal["png", "svg", "pdf"]
+
+#: What only a reader's hand can use.
+_CONTROLS = ("sliders", "updatemenus")
+_SECONDS = 60.0  # a browser that has not drawn by then will not
+
+
+def image(figure: Figure, form: Form, width: int, height: int, theme: str, scale: float) -> bytes:
+    """The bytes of an image of a figure, without sliders and buttons; nothing is loaded from a network.
+
+    width, height: [px]; scale: dots to each, of a .png. theme: dark, else light. SpecError where kaleido or a browser
+    is missing, or where the browser fails.
+    """
+    try:
+        import kaleido
+        from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError, KaleidoError
+    except ImportError:
+        raise SpecError(
+            f"--out: a .{form} needs kaleido, which is not installed: pip install 'roofline[image]'; "
+            "or write .html, which needs nothing"
+        ) from None
+    shown = colours.dark(figure) if theme == "dark" else figure
+    layout = {key: value for key, value in shown.get("layout", {}).items() if key not in _CONTROLS}
+    try:
+        content = kaleido.calc_fig_sync(
+            {"data": shown["data"], "layout": layout},
+            opts={"format": form, "width": width, "height": height, "scale": scale},
+            # By default mathjax would come from a network; plotly.js is the installed package's own.
+            kopts={"mathjax": False, "timeout": _SECONDS},
+        )
+    except ChromeNotFoundError:
+        raise SpecError(
+            f"--out: a .{form} is drawn by Chrome or Chromium, and none was found: install one (on Debian: apt install "
+            "chromium) or name its program in the environment variable BROWSER_PATH; or write .html, which needs none"
+        ) from None
+    except (BrowserClosedError, BrowserFailedError, KaleidoError, TimeoutError) as error:
+        raise SpecError(f"--out: the browser drew no .{form}: {error or type(error).__name__}") from None
+    if not isinstance(content, bytes):
+        raise SpecError(f"--out: the browser drew no .{form}")
+    return content
