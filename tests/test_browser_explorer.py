@@ -58,11 +58,17 @@ def traces(page: "Page", name: str) -> list[dict[str, Any]]:
     return found
 
 
+_OF_THE_ADDRESS = """() => {
+  const bare = (query) => (query ?? "").replace("?", "").replace(/&roof=[^&]*/, "");
+  const boxes = [...document.querySelectorAll(".plot")];
+  return boxes.length === 5 && boxes.every((box) => bare(box.dataset.query) === bare(location.search));
+}"""
+
+
 def settled(page: "Page", query: str) -> None:
     """Wait until the address says so and every chart is drawn of it."""
     until(page, "(part) => decodeURIComponent(location.search).includes(part)", query)
-    until(page, "() => document.querySelectorAll('.js-plotly-plot .main-svg').length >= 10")
-    page.wait_for_timeout(400)
+    until(page, _OF_THE_ADDRESS)
 
 
 def opened(open_page: Opener, address: str, link: str = LINK, **how: Any) -> "Page":

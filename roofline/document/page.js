@@ -3,6 +3,7 @@
 (() => {
   const NARROW = 600; // width of a chart [px] below which its legend stands under it
   const PAPER = 680; // width of a chart on paper [px]: A4 and Letter without their margins
+  const SHEET = 860; // most height of a chart on paper [px], with its title on the same sheet
   const TITLE = 40; // height of a title in a figure's top margin, and of each line below it [px]: the page shows both
   const SUBTITLE = 16; // above the chart instead
 
@@ -50,7 +51,10 @@
       if (Array.isArray(change)) {
         parts[key] = narrow ? change : (layout[key] ?? []);
         if (key === "sliders")
-          parts[key] = parts[key].map((own, place) => ({ ...own, active: now[key]?.[place]?.active ?? own.active }));
+          parts[key] = parts[key].map((own, place) => {
+            const active = now[key]?.[place]?.active ?? own.active ?? 0;
+            return { ...own, active, visible: !printing }; // nobody moves them on paper
+          });
       } else if (typeof change === "object") parts[key] = { ...layout[key], ...(narrow ? change : {}) };
     }
     if (!narrow) return parts;
@@ -101,7 +105,7 @@
     const narrow = printing || width < NARROW;
     const dark = isDark();
     const now = chart.drawn ? { data: box.data, layout: box.layout } : chart.figure;
-    const anew = !chart.drawn || narrow !== chart.narrow;
+    const anew = !chart.drawn || narrow !== chart.narrow || printing !== chart.printed;
     const change = dark === chart.dark ? new Map() : dark ? darkOf : lightOf;
     const layout = (legends) => {
       const { title, width: _, height: __, ...rest } = now.layout;
@@ -119,13 +123,14 @@
     show([]);
     if (chart.drawn && frames.length && dark !== chart.dark) Plotly.addFrames(box, frames);
     const first = !chart.drawn;
-    Object.assign(chart, { drawn: true, dark, narrow });
+    Object.assign(chart, { drawn: true, dark, narrow, printed: printing });
     if (!narrow) return;
     // A legend below gets a place of its own instead of the plot's.
     const legends = legendsOf(chart.figure.layout).map((key) => box.querySelector(`.${key}`)?.getBBox().height ?? 0);
     const more = legends.reduce((sum, height) => sum + height, 0);
     if (!more) return;
-    box.style.height = `${heightOf(chart, narrow) + more}px`;
+    const whole = heightOf(chart, narrow) + more;
+    box.style.height = `${printing ? Math.min(whole, SHEET) : whole}px`;
     Plotly.react(box, first ? box.data : data, layout(legends));
   };
 

@@ -128,7 +128,11 @@ def _follow(app: Dash, identity: str) -> None:
     @app.callback(Output(f"later-{identity}", "data"), *(Input(one, "value") for one in CONTROLS if one != "roof"))
     def follow(*controls: Any) -> Any:
         state, problems = states.read(words_of((*controls, "")))
-        return no_update if problems else {"name": identity, "chart": shown(identity, state)}
+        return (
+            no_update
+            if problems
+            else {"name": identity, "query": states.to_query(state), "chart": shown(identity, state)}
+        )
 
     app.clientside_callback(
         ClientsideFunction(namespace="explorer", function_name="follow"),

@@ -111,6 +111,7 @@ _LAYOUTS: dict[str, dict[str, Any]] = {
     "token-time": {"margin": {"l": 62, "r": 60, "t": 10, "b": 46}},
     "quant": _PLAIN,
 }
+_HEADING = 110  # height of what the page says itself above a chart of several bars [px]
 _BY_ID = {picture.identity: picture for picture in PICTURES}
 
 
@@ -128,7 +129,8 @@ def shown(identity: str, state: State) -> dict[str, Any]:
     chart, reason = _worked_out(identity, state)
     if chart is None:
         return {"figure": None, "subtitle": "", "notes": [reason]}
-    return {"figure": _fitted(identity, chart), "subtitle": chart.subtitle, "notes": list(chart.notes)}
+    found = {"figure": _fitted(identity, chart), "subtitle": chart.subtitle, "notes": list(chart.notes)}
+    return found | ({"height": draw_token_time.height(chart) - _HEADING} if identity == "token-time" else {})
 
 
 def _fitted(identity: str, chart: Any) -> Figure:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from roofline.charts.errors import BACKENDS, Errors, Guide, Panel, Point
+from roofline.plot.heading import legend_below, titled
 from roofline.plot.text import lines, plain
-from roofline.plot.theme import MUTED, TEXT, Figure, axis, layout, look
+from roofline.plot.theme import MUTED, TEXT, Figure, layout, look
 from roofline.units import format_number
 
 _DASHES = {"1:1": "solid", "+10 %": "dash", "−10 %": "dash", "+20 %": "dot", "−20 %": "dot"}
@@ -41,17 +42,18 @@ def figure(chart: Errors) -> Figure:
             if points:
                 data.append(_points(backend, points, names, backend not in shown))
                 shown.add(backend)
-    legend = {"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"}
+    legend = legend_below()
     made = layout(chart.title, chart.subtitle, **axes, annotations=annotations, legend=legend)
-    made |= {"margin": made["margin"] | {"t": 128, "b": 96}}
+    made["title"] |= {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 16}}
+    made |= {"margin": made["margin"] | {"t": 128, "b": 88}}
     return {"data": data, "layout": made | ({"meta": {"narrow": _BELOW}} if len(chart.panels) > 1 else {})}
 
 
 def _axes(panel: Panel, name: str, domain: list[float]) -> dict[str, Any]:
     log = {"type": "log", "range": list(panel.ends), "dtick": 1, "minor": {"ticks": "outside", "dtick": "D1"}}
     return {
-        f"xaxis{name}": axis(f"measured {panel.phase} [tok/s]", **log, domain=domain, anchor=f"y{name}"),
-        f"yaxis{name}": axis(f"predicted {panel.phase} [tok/s]", **log, domain=[0.0, 1.0], anchor=f"x{name}"),
+        f"xaxis{name}": titled(f"measured {panel.phase} [tok/s]", **log, domain=domain, anchor=f"y{name}"),
+        f"yaxis{name}": titled(f"predicted {panel.phase} [tok/s]", **log, domain=[0.0, 1.0], anchor=f"x{name}"),
     }
 
 

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from roofline.charts.pareto import KINDS, Pareto, Point
+from roofline.plot.heading import legend_below, titled
 from roofline.plot.text import lines, plain
-from roofline.plot.theme import MUTED, TEXT, Figure, axis, layout, look
+from roofline.plot.theme import MUTED, TEXT, Figure, layout, look
 from roofline.units import format_number
 
 _FEW_DECADES = 2.0  # below, the 2 and the 5 of a decade have ticks, too
@@ -22,10 +23,10 @@ def figure(chart: Pareto) -> Figure:
     made = layout(
         chart.title,
         chart.subtitle,
-        xaxis=axis(chart.x_title, **_log(chart.x_ends)),
-        yaxis=axis("decode [tok/s]", **_log(chart.y_ends)),
+        xaxis=titled(chart.x_title, **_log(chart.x_ends)),
+        yaxis=titled("decode [tok/s]", **_log(chart.y_ends)),
         annotations=list(_names(points)),
-        legend={"orientation": "h", "x": 0, "y": -0.16, "yanchor": "top", "bgcolor": "rgba(0,0,0,0)"},
+        legend=legend_below(),
     )
     return {"data": data, "layout": made | {"margin": made["margin"] | {"b": 96}}}
 

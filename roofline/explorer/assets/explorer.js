@@ -24,11 +24,11 @@
   /** A chart for a phone's width: the names of its roofs would hide one another, and stand in the table below. */
   const narrowed = (figure) => {
     const { layout } = figure;
-    const data = figure.data.filter((trace) => trace.mode !== "text");
+    const annotations = layout.annotations?.filter((one) => one.xref.endsWith("domain")) ?? [];
     const margin = { ...layout.margin, l: Math.min(layout.margin.l, 50), t: Math.min(layout.margin.t, 28) };
-    const slim = { ...layout, margin, font: { ...layout.font, size: 11 } };
+    const slim = { ...layout, annotations, margin, font: { ...layout.font, size: 11 } };
     if (layout.margin.t > margin.t) slim.showlegend = false; // it stood above the chart
-    return { data, layout: slim };
+    return { data: figure.data, layout: slim };
   };
 
   const options = {
@@ -50,6 +50,7 @@
     note.textContent = chart.notes.join(" ");
     document.getElementById(`subtitle-${name}`).textContent = chart.subtitle.replaceAll("\n", " · ");
     box.hidden = chart.figure === null;
+    if (chart.height) box.style.height = `${chart.height}px`;
     if (chart.figure === null) return;
     const fitted = box.clientWidth < NARROW && innerWidth < 600 ? narrowed(chart.figure) : chart.figure;
     const figure = prefersDark.matches ? darkened(fitted) : fitted;
@@ -74,6 +75,7 @@
       waiting.delete(name);
       try {
         await draw(name, chart);
+        boxOf(name).dataset.query = chart.query; // what it is of, for whoever looks on
       } finally {
         await pause();
       }
@@ -81,8 +83,9 @@
     drawing = false;
   };
 
-  const drawAll = (charts) => {
-    for (const [name, chart] of Object.entries(charts)) {
+  const drawAll = (charts, query) => {
+    for (const [name, given] of Object.entries(charts)) {
+      const chart = { query, ...given };
       known.set(name, chart);
       waiting.set(name, chart);
     }
@@ -127,13 +130,13 @@
         named();
         address(view);
         last = view.moved;
-        drawAll(view.charts);
+        drawAll(view.charts, view.query);
         tables();
         return view.query;
       },
       follow(later) {
         if (!later) return dash_clientside.no_update;
-        drawAll({ [later.name]: later.chart });
+        drawAll({ [later.name]: later.chart }, later.query);
         return later.name;
       },
       async copy(_command, _link, command) {
