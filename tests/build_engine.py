@@ -20,6 +20,8 @@ from pathlib import Path
 
 PACKAGE, VERSION = "llama-cpp-python", "0.3.36"
 PROGRAMS = ("llama-bench", "llama-batched-bench", "llama-server")
+#: A program of our own on its library, for what the types of llama.cpp make of weights.
+OWN = Path(__file__).parent / "data" / "requantise.c"
 #: Kernels for AMX from gcc 12 and older crash on virtual machines (llama.cpp issue 20824).
 NO_AMX = "-mno-amx-int8 -mno-amx-tile -mno-amx-bf16"
 OPTIONS = (
@@ -63,14 +65,15 @@ def processor() -> str:
 
 def folder() -> Path:
     """Where the programs of this version, these flags and this processor are, or will be."""
-    key = "\n".join((VERSION, *OPTIONS, *flags(), processor(), platform.machine()))
+    own = OWN.read_text(encoding="utf-8")
+    key = "\n".join((VERSION, *OPTIONS, *flags(), processor(), platform.machine(), own))
     return cache() / f"llama.cpp-{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
 def build() -> Path:
     """The folder with the programs, built if they are not there."""
     target = folder()
-    if all((target / name).is_file() for name in PROGRAMS):
+    if all((target / name).is_file() for name in (*PROGRAMS, OWN.stem)):
         return target
     for tool in ("cmake", "ninja", "cc", "c++"):
         if shutil.which(tool) is None:
@@ -89,10 +92,20 @@ def build() -> Path:
         made.mkdir()
         for name in PROGRAMS:
             shutil.copy2(tree / "bin" / name, made / name)
+        build_own(source, tree, made / OWN.stem)
         if target.exists():
             shutil.rmtree(target)
         made.replace(target)  # whole, or not at all
     return target
+
+
+def build_own(source: Path, tree: Path, program: Path) -> None:
+    """Compile OWN with llama.cpp's headers in `source` and its library as cmake has built it in `tree`."""
+    headers, library = source / "ggml" / "include", tree / "ggml" / "src" / "libggml-base.a"
+    compiled = program.with_suffix(".o")
+    run("cc", "-O2", "-c", f"-I{headers}", str(OWN), "-o", str(compiled))
+    run("c++", str(compiled), str(library), "-lm", "-lpthread", "-ldl", "-fopenmp", "-o", str(program))
+    compiled.unlink()
 
 
 def unpacked(scratch: Path) -> Path:

@@ -183,7 +183,7 @@ def test_menus_move_the_charts(open_page: Opener, address: str) -> None:
     for control, text, query in (
         ("model", "Llama 3.1 8B", "model=llama-3.1-8b"),
         ("kv", "q8_0", "kv=q8_0"),
-        ("hw", "Raspberry Pi 4 Model B (BCM2711)", "rpi4"),
+        ("hw", "NVIDIA GeForce RTX 4090", "rtx-4090"),
     ):
         before = {name: traces(page, name) for name in ("depth", "batch")}
         choose(page, control, text)
@@ -264,7 +264,7 @@ def test_back_and_forward(open_page: Opener, address: str) -> None:
     settled(page, "prompt=512000")
     page.fill("#batch", "4")
     settled(page, "batch=4")
-    assert page.evaluate("history.length") == length + 1  # none for a key, one for the second control
+    assert page.evaluate("history.length") == length + 2  # none for a key, one for each control
     page.go_back()
     settled(page, "prompt=512000")
     until(page, "() => document.getElementById('batch').value === '1'")

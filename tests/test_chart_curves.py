@@ -23,8 +23,6 @@ from roofline.placement import Placement
 from roofline.plot import curves as plot_curves
 from roofline.plot import quants as plot_quants
 from roofline.prediction import Phase
-from roofline.quantization import layout
-from roofline.quantization.quality import SAMPLE_SEED, SAMPLE_SHAPE, measured_types, mixed_snr_db, snr_db
 from roofline.spec import SpecError
 from roofline.threads import curve as thread_curve
 
@@ -399,44 +397,6 @@ def test_names_of_quantisations_do_not_cover_each_other() -> None:
     chart = quant_points(["rtx-3090"], "mistral-7b", with_measured=False)
     assert 4 <= len(chart.named(False)) < len(chart.points)
     assert (0, "q4_k_m") in chart.named(False)
-
-
-# -- quality ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", ["f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "mxfp4", "tq2_0"])
-def test_quality_is_what_the_gguf_package_rounds_to(name: str) -> None:
-    gguf = pytest.importorskip("gguf")
-    kind = gguf.GGMLQuantizationType[name.upper()]
-    sample = np.random.default_rng(SAMPLE_SEED).standard_normal(SAMPLE_SHAPE, dtype=np.float32)
-    back = gguf.quants.dequantize(gguf.quants.quantize(sample, kind), kind).reshape(sample.shape).astype(float)
-    wide = sample.astype(float)
-    ratio = 10 * math.log10(np.sum(wide**2) / np.sum((wide - back) ** 2))
-    assert snr_db(name) == pytest.approx(ratio, abs=1e-4)
-
-
-def test_no_format_beats_the_rate_distortion_bound() -> None:
-    """D(R) = σ² · 2^(−2R) for a Gaussian: 20 · log10(2) = 6.0206 dB a bit. A type with more would be wrong."""
-    for name, quality in measured_types().items():
-        assert 0 < quality.snr_db < 20 * math.log10(2) * layout(name).bits_per_weight, name
-
-
-def test_more_bits_of_a_kind_are_better() -> None:
-    for kind in (("q4_0", "q5_0", "q8_0"), ("q4_1", "q5_1"), ("q2_k", "q3_k", "q4_k", "q5_k", "q6_k"),
-                 ("iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq3_xxs", "iq3_s", "iq4_xs", "iq4_nl")):  # fmt: skip
-        ratios = [snr_db(name) or 0.0 for name in kind]
-        assert ratios == sorted(ratios) and ratios[0] > 0
-
-
-def test_noise_adds_up() -> None:
-    """Half the weights in q4_0 (21.3242 dB), half in f16, whose noise is nothing: half of it, + 3.01 dB."""
-    mixed = mixed_snr_db({"q4_0": 500, "f16": 500})
-    assert mixed == pytest.approx(21.3242 + 10 * math.log10(2), abs=1e-3)
-    assert mixed_snr_db({"f32": 10}) == math.inf
-    assert mixed_snr_db({"q4_0": 10, "iq4_k": 1}) is None
-    assert snr_db("q4_0_4_8") == snr_db("q4_0") and snr_db("int4") is None
-    with pytest.raises(SpecError):
-        snr_db("nonsense")
 
 
 # -- commands ---------------------------------------------------------------------------------------------------------

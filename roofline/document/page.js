@@ -3,7 +3,7 @@
 (() => {
   const NARROW = 600; // width of a chart [px] below which its legend stands under it
   const PAPER = 680; // width of a chart on paper [px]: A4 and Letter without their margins
-  const SHEET = 860; // most height of a chart on paper [px], with its title on the same sheet
+  const SHEET = 780; // most height of a chart on paper [px], with its title on the same sheet
   const TITLE = 40; // height of a title in a figure's top margin, and of each line below it [px]: the page shows both
   const SUBTITLE = 16; // above the chart instead
 

@@ -69,7 +69,7 @@ def connect(app: Dash, initial: states.State) -> None:
         if focus == focused("", found):
             state = replace(state, roof="")  # it is drawn anyway
         query = states.to_query(state)
-        if isinstance(link, dict) and link.get("query") == query:
+        if isinstance(link, dict) and link.get("query") == _bare(state):
             more = link.get("lines")
             lines += [line for line in more if isinstance(line, str)] if isinstance(more, list) else []
         if problems:
@@ -141,9 +141,14 @@ def _follow(app: Dash, identity: str) -> None:
     )
 
 
+def _bare(state: states.State) -> str:
+    """What a problem is of: a state without the choice that the page makes itself."""
+    return states.to_query(replace(state, roof=""))
+
+
 def _filled(state: states.State, lines: list[str]) -> tuple[Any, ...]:
     """The outputs of `choose` for a state."""
-    problems = {"query": states.to_query(state), "lines": lines}
+    problems = {"query": _bare(state), "lines": lines}
     return *values(state), hardware_options(state), kv_options(state), "", problems
 
 
@@ -160,7 +165,7 @@ def _with(added: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
         if lines:
             raise SpecError(lines["hw"])
     except SpecError as error:
-        problem = {"query": states.to_query(state), "lines": [str(error)], "again": text}
+        problem = {"query": _bare(state), "lines": [str(error)], "again": text}
         return *[no_update] * (count + 3), problem
     return list(more.hw), *[no_update] * (count - 1), hardware_options(more), no_update, "", no_update
 
