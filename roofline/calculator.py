@@ -234,11 +234,11 @@ def _placed(
     on_host = placement.share_on_host(model, group, role)
     for index, machine in enumerate(placement.devices):
         here = placement.share_on(model, group, role, index)
-        if here > 0:
+        if np.any(here > 0):
             kept = replace(share, layers=share.layers * here)
             one = _cost(demand, _load(demand, kept, cached), group, kept, step, machine, workload)
             yield replace(one, device=device_name(index))
-    if on_host > 0 and placement.host is not None:
+    if np.any(on_host > 0) and placement.host is not None:
         left = replace(share, layers=share.layers * on_host)
         load = _load(demand, left, cached)
         there = replace(_cost(demand, load, group, left, step, placement.host, workload), device="host")

@@ -79,7 +79,9 @@ def most_layers(model: Model, weights: Weights, placement: Placement, workload: 
         placed = replace(placement, gpu_layers=layers)
         return bool(np.all(device_bill(model, weights, placement.device, workload, placed).fits))
 
-    return most(0, model.layers + 1, fits) or 0
+    every = model.layers + 1
+    # With all layers there nothing is fetched from the host, so that they may fit where one fewer does not.
+    return every if fits(every) else most(0, model.layers, fits) or 0
 
 
 def fewest_expert_layers(setting: Setting) -> int | None:

@@ -85,9 +85,15 @@ def stored_bytes(model: Model, weights: Weights) -> dict[tuple[str, str], float]
 def part_bytes(model: Model, stored: Stored, part: Part, placement: Placement | None = None) -> float:
     """Bytes of the tensors of a part, without those that a placement's overrides leave on the host [B]."""
     groups = {group.name: group for group in model.groups}
-    total = sum(
-        size * _share_here(model, groups[name], role, part, placement) for (name, role), size in stored.items() if name
-    )
+    if placement is None or not placement.overrides:
+        shares = {name: part.share_of(group) for name, group in groups.items()}
+        total = sum(size * shares[name] for (name, _), size in stored.items() if name)
+    else:
+        total = sum(
+            size * _share_kept(model, groups[name], role, part, placement)
+            for (name, role), size in stored.items()
+            if name
+        )
     head = "token_embd" if model.tied_embeddings else "output"  # a tied head is the embedding, or a copy of it
     outside = {role: size for (name, role), size in stored.items() if not name}
     if part.output:
@@ -98,9 +104,7 @@ def part_bytes(model: Model, stored: Stored, part: Part, placement: Placement | 
     return total
 
 
-def _share_here(model: Model, group: Group, role: str, part: Part, placement: Placement | None) -> float:
-    """Share of a role's layers that lies on the device of a part [1]."""
-    if placement is None or not placement.overrides:
-        return part.share_of(group)
+def _share_kept(model: Model, group: Group, role: str, part: Part, placement: Placement) -> float:
+    """Share of a role's layers that lies on the device of a part, the overrides left on the host [1]."""
     kept = sum(index in part.layers and not placement.is_on_host(index, model.layers, role) for index in group.indices)
     return kept / len(group.indices)

@@ -13,6 +13,9 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
+from typing import cast
+
+import numpy as np
 
 from roofline.machine import Machine
 from roofline.model import Model
@@ -106,6 +109,7 @@ class Placement:
         if not group:
             on_host = self.has_head_on_host(model) if role == model.head.role else not self.holds_output()
             return 1.0 if on_host else 0.0
+        role = role if self.overrides else ""  # without them all of a layer lies where the layer does
         key = (id(model), group, role)
         if key not in self._shares:
             indices = next(one.indices for one in model.groups if one.name == group)
@@ -157,6 +161,33 @@ class Placement:
                 found += sum(any(self.is_on_host(index, model.layers, role) for role in roles) for index in own)
             self._shares[key] = found + (self.holds_output() and self.has_head_on_host(model))
         return int(self._shares[key])
+
+
+@dataclass(frozen=True)
+class Placements(Placement):
+    """Placements on the same devices side by side, one for each element of a workload's arrays; shares are arrays.
+
+    each: those that there are; index: the place among them, of every element. Their memory is not worked out at once.
+    """
+
+    each: tuple[Placement, ...] = ()
+    index: tuple[int, ...] = ()
+
+    def share_on_host(self, model: Model, group: str, role: str) -> float:
+        """See Placement."""
+        return self._along([one.share_on_host(model, group, role) for one in self.each])
+
+    def share_on(self, model: Model, group: str, role: str, device: int) -> float:
+        """See Placement."""
+        return self._along([one.share_on(model, group, role, device) for one in self.each])
+
+    def crossings(self, model: Model, wide: bool) -> int:
+        """See Placement."""
+        return cast(int, self._along([one.crossings(model, wide) for one in self.each]))
+
+    def _along(self, values: list[float]) -> float:
+        """The value of each element, as an array, which adds and compares as a number does."""
+        return cast(float, np.array(values)[list(self.index)])
 
 
 def check_overrides(placement: Placement, model: Model) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser import LAUNCH, running_explorer
+from tests.browser import installed
+from tests.explorers import port_of, running
 from tests.gallery import FIGURES, IMAGES, Picture, fingerprint, known_fingerprints, pictures, run
 
 #: What is photographed: picture → (width, height) of the window [px].
@@ -44,14 +45,14 @@ def main() -> None:
                 run(picture.words_for(IMAGES / picture.image))
                 prints[picture.image] = fingerprint(picture, folder)
                 print(picture.image)
-        browser = playwright.chromium.launch(**LAUNCH())
+        browser = playwright.chromium.launch(executable_path=installed())
         for picture in found:
             if not picture.is_chart:
                 photograph_report(browser, picture, folder)
-        with running_explorer() as address:
+        with running() as (_, said):
             for image, size in EXPLORERS.items():
                 if not wanted or image in wanted:
-                    photograph(browser, f"{address}{VIEW}", image, size)
+                    photograph(browser, f"http://127.0.0.1:{port_of(said)}{VIEW}", image, size)
         browser.close()
     text = "# What each picture was drawn of: `python -m tests.refresh_gallery` writes it.\n"
     text += "".join(f'"{image}" = "{prints[image]}"\n' for image in sorted(prints))
@@ -70,7 +71,7 @@ def photograph(browser: Browser, address: str, image: str, size: tuple[int, int]
     """A window of this size on a page, as WebP."""
     page = browser.new_page(viewport={"width": size[0], "height": size[1]})
     page.goto(address)
-    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
+    page.wait_for_function("() => document.querySelectorAll('.js-plotly-plot .main-svg').length > 0")
     page.wait_for_timeout(1500)  # [ms] until all charts are drawn
     png = base64.b64encode(page.screenshot()).decode()
     blank = browser.new_page()

@@ -258,7 +258,7 @@ def test_what_does_no_operations_is_told() -> None:
 def test_what_does_not_fit_is_told() -> None:
     (note,) = roofline([api.predict("rpi5", "mistral-7b", quant) for quant in ("q4_0", "f16")]).notes
     assert note.startswith("rpi5: f16 does not fit in memory")
-    assert "q4_0 fits up to batch 32" in note
+    assert "q4_0 runs up to batch 32" in note
     # 4.1 GB of weights and 64 caches of 640 positions at 128 KiB are 9.5 GB of 8; 32 of them, 6.8 GB.
     (panel,) = roofline([api.predict("rpi5", "mistral-7b", "q4_0")]).panels
     decode = panel.series[0].tracks[1]

@@ -15,7 +15,7 @@ from roofline import api
 from roofline.charts import observed
 from roofline.charts.curve import Curves, Line, Mark, Panel, Series
 from roofline.charts.lineups import Choice, NoRoomError, choices, described, hardware_id, model_id, worked_out
-from roofline.charts.sampling import Ask, Samples, sample
+from roofline.charts.sampling import Ask, Banded, Samples, sample
 from roofline.charts.steps import batches, depth_ticks, depths, octaves
 from roofline.inverse import LONGEST
 from roofline.points import assignments, numbers, one_number
@@ -53,8 +53,10 @@ def depth_curves(
     At depth d a decode point is `gen` tokens generated after d (llama-bench -p 0 -n gen -d d), the mean over them; a
     prefill point is a prompt of `prompt` tokens after d (-p prompt -n 0 -d d). A phase of 0 tokens is left out. The
     axis goes from 0 to the model's longest context, or `to`; with ctx memory is reserved for so many positions at
-    every depth. A curve ends where memory does, unless settings has a disk. depth: depths that are among the points.
-    kvs: 'q8_0', or 'q8_0/q4_0' for K and V apart. figures, settings: as of points.points.
+    every depth. A curve ends where memory does, unless settings has a disk. A device with its host holds as many
+    layers as fit at each depth, as a run of that length would be set up; a note says how many, and gpu_layers keeps
+    them the same. depth: depths that are among the points. kvs: 'q8_0', or 'q8_0/q4_0' for K and V apart. figures,
+    settings: as of points.points.
     """
     p, g, b = (one_number(name, str(text)) for name, text in (("prompt", prompt), ("gen", gen), ("batch", batch)))
     asked = numbers("depth", str(depth))
@@ -79,7 +81,8 @@ def depth_curves(
             tokens = {"prompt": 0, "gen": g} if panel.phase == "decode" else {"prompt": p, "gen": 0}
             ask = _asking(choice, model, "depth", shared | {**tokens, "batch": b})
             placed = settings.get("gpu_layers") is not None
-            found[panel.key] = sample(ask, "depth", xs, panel.phase, placed), ask
+            phase: Banded = "decode" if panel is DECODE else "prefill"
+            found[panel.key] = sample(ask, "depth", xs, phase, placed), ask
         return _series(choice, found, "depth", with_measured)
 
     return assembled(
@@ -201,6 +204,12 @@ def _series(
     if ends:
         who = choice.name or first.machine.hardware.name
         notes.append(f"{who}: memory holds {_amount(axis, min(ends))}.")
+    used = [number for samples, _ in found.values() for number in samples.layers]
+    if used and min(used) < max(used):
+        notes.append(
+            f"{choice.name or choice.hw}: as many layers on the GPU as fit at each {axis}, {max(used)} to {min(used)} "
+            f"of {first.model.layers + 1}; one run keeps what it starts with: --gpu-layers {min(used)}."
+        )
     return named(choice, first, lines), first, notes
 
 

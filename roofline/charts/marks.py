@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -161,8 +161,8 @@ def _wholes(phase: Phase, count: int, bandwidth: float) -> list[Whole]:
         phase.tok_s, phase.low_tok_s, phase.high_tok_s, phase.ceiling_tok_s,
     )  # fmt: skip
     bound = _bounds(phase, count)
-    numbers = zip(*(_each(column, count) for column in columns), strict=True)
-    return [Whole(*row, bound=limit) for row, limit in zip(numbers, bound, strict=True)]
+    rows: Iterable[Any] = zip(*(_each(column, count) for column in columns), bound, strict=True)
+    return [Whole(*row) for row in rows]
 
 
 def _bounds(phase: Phase, count: int) -> list[str]:

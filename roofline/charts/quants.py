@@ -15,7 +15,16 @@ from typing import Any
 import numpy as np
 
 from roofline import api
-from roofline.charts.lineups import Choice, NoRoomError, cache_name, described, hardware_id, model_id, worked_out
+from roofline.charts.lineups import (
+    MOST_SERIES,
+    Choice,
+    NoRoomError,
+    cache_name,
+    described,
+    hardware_id,
+    model_id,
+    worked_out,
+)
 from roofline.charts.measured import measured
 from roofline.charts.observed import agrees
 from roofline.charts.quant import QuantPoint, QuantPoints, Seen, Speed
@@ -69,6 +78,8 @@ def quant_points(
     def of(device: Choice) -> tuple[list[QuantPoint], Prediction, dict[str, list[str]]]:
         return _of(device, model, forms, shared, with_measured)
 
+    if not 1 <= len(devices) <= MOST_SERIES:
+        raise SpecError(f"--hw: expected 1 to {MOST_SERIES} devices, found {len(devices)}")
     for name in hw:
         line_up(name)  # a mistake in a name is no finding
     found, notes = worked_out(devices, of)

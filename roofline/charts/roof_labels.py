@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from math import log10
 
 from roofline.charts.roofs import Roof
 from roofline.units import format_number, format_quantity
 
 #: What small text takes: the height of a line, the width of a character [px].
-_LINE, _CHARACTER = 13.0, 6.0
+_LINE, _CHARACTER = 12.0, 6.0
 _ALONG = (0.62, 0.5, 0.74, 0.38, 0.86, 0.26)  # where on its line the label of a memory may stand, in order of trying
 _FROM_RIGHT = tuple(0.06 * step for step in range(8))  # how far from the right edge a label of arithmetic may end
 _IN_THE_WAY = 4  # faults of a label over another text or a mark; a line through it is one
 _HOPELESS = 1000  # more faults than any label has
+_TOUCH = 1e-9  # what ends at a line does not cross it [1]
+_BAR = 12.0  # width of a whisker with its cap [px]
+_AWAY = 17.0  # a step from a star to where its phase may be named [px]
+_BELOW_AND_ABOVE = (-1, -2, -3, 1, 2, -4, -5, 3)  # how many steps, in order of trying
+_BOLDER = 5  # characters that bold and larger text takes more
 _CLOSE = 1.2  # kernels that differ by less share a label, as a factor
 _ANCHORS = ("bottom right", "top right", "bottom left", "top left", "bottom center", "top center")
 Ends = tuple[float, float]
@@ -23,13 +28,15 @@ Ends = tuple[float, float]
 Size = tuple[float, float]
 #: A point to keep free: intensity [FLOP/B], achieved [FLOP/s], diameter [px].
 Spot = tuple[float, float, float]
+#: Points of a line that is not a roof: intensity [FLOP/B], achieved [FLOP/s].
+Path = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
     """Text at a point of the chart, as exponents of ten of FLOP/B and FLOP/s. anchor: where it lies from there.
 
-    kind: 'roof', 'ridge' or 'trail'. lines: of text, from the top. quants: whose colour it has, where it is of one.
+    kind: 'phase', 'roof', 'ridge' or 'trail'. lines: of text, from the top. quants: whose colour it has.
     """
 
     kind: str
@@ -39,6 +46,19 @@ class Label:
     anchor: str
     standing: str
     quants: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """What labels keep clear of, beside the roofs. bars: whiskers as (intensity, from, to) [FLOP/B], [FLOP/s].
+
+    phases: names to write beside a whole phase, at one of several places: (text, stars).
+    """
+
+    spots: Sequence[Spot] = ()
+    bars: Sequence[tuple[float, float, float]] = ()
+    paths: Sequence[Path] = ()
+    phases: Sequence[tuple[str, Path]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +80,8 @@ class _Box:
         left, right = max(self.left, line.left), min(self.right, line.right)
         if left >= right:
             return False
-        # No line falls, so that its height at the left is the least.
-        return line.at(left) < self.top and line.at(right) > self.bottom
+        low, high = sorted((line.at(left), line.at(right)))
+        return low < self.top - _TOUCH and high > self.bottom + _TOUCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +98,15 @@ class _Line:
 class _Panel:
     """A panel as a square of side 1, with the boxes that are taken and the lines that are drawn."""
 
-    def __init__(self, roofs: Sequence[Roof], spots: Iterable[Spot], x_ends: Ends, y_ends: Ends, size: Size) -> None:
+    def __init__(self, roofs: Sequence[Roof], drawn: Drawn, x_ends: Ends, y_ends: Ends, size: Size) -> None:
         self.x_ends, self.y_ends = x_ends, y_ends
         self.size = size
-        self.taken = [self._around(*spot) for spot in spots]
-        self.lines = [self.line(roof) for roof in roofs]
+        self.taken = [self._around(*spot) for spot in drawn.spots]
+        self.taken += [self._whisker(*bar) for bar in drawn.bars]
+        self.lines = [self.line(roof.x, roof.y) for roof in roofs]
+        for path in drawn.paths:
+            steps = [((x, end_x), (y, end_y)) for (x, y), (end_x, end_y) in pairwise(path) if x != end_x]
+            self.lines += [self.line(*(ends if ends[0][0] < ends[0][1] else _turned(ends))) for ends in steps]
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """A point of the chart in the square."""
@@ -95,9 +119,13 @@ class _Panel:
         y = self.y_ends[0] + up * (self.y_ends[1] - self.y_ends[0])
         return x, y
 
-    def line(self, roof: Roof) -> _Line:
-        (left, start), (right, end) = self.place(roof.x[0], roof.y[0]), self.place(roof.x[1], roof.y[1])
+    def line(self, x: Ends, y: Ends) -> _Line:
+        (left, start), (right, end) = self.place(x[0], y[0]), self.place(x[1], y[1])
         return _Line(left, right, start, (end - start) / (right - left))
+
+    def _whisker(self, x: float, low: float, high: float) -> _Box:
+        (across, bottom), (_, top), half = self.place(x, low), self.place(x, high), _BAR / 2 / self.size[0]
+        return _Box(across - half, across + half, bottom, top)
 
     def _around(self, x: float, y: float, size: float) -> _Box:
         across, up = self.place(x, y)
@@ -150,19 +178,20 @@ class _Panel:
 
 def labels(
     roofs: Sequence[Roof],
-    spots: Iterable[Spot],
+    drawn: Drawn,
     trails: Iterable[tuple[float, float, str]],
     x_ends: Ends,
     y_ends: Ends,
     size: Size,
 ) -> Iterator[Label]:
-    """The labels of drawn roofs and theoretical ridge points, and texts at the ends of trails (x, y, text)."""
-    panel = _Panel(roofs, spots, x_ends, y_ends, size)
+    """The labels of phases, drawn roofs and theoretical ridge points, and texts at the ends of trails (x, y, text)."""
+    panel = _Panel(roofs, drawn, x_ends, y_ends, size)
     arithmetic = sorted((one for one in roofs if one.kind == "compute"), key=lambda one: -one.value)
     stated = [one for one in arithmetic if one.standing == "theoretical"]
+    yield from _phases(panel, drawn)
     for together in _memories(roofs):
         yield _memory(panel, together, len(together))
-    yield from _ridges(panel, stated)
+    yield from _ridges(panel, stated, _IN_THE_WAY)
     for roof in stated:
         yield from _level(panel, [roof], _peak_words(roof))
     for alike in _kernels([one for one in arithmetic if one.standing == "sustained"]):
@@ -170,14 +199,15 @@ def labels(
     for x, y, said in trails:
         at = panel.place(x, y)
         found = panel.best([(*at, anchor) for anchor in _ANCHORS], (said,))
-        if found[3] < _IN_THE_WAY:
+        if not found[3]:
             yield panel.write("trail", found, (said,))
 
 
-def short_labels(roofs: Sequence[Roof], x_ends: Ends, y_ends: Ends, size: Size) -> Iterator[Label]:
-    """Fewer labels, for a narrow page: of what makers state, and only those that have room."""
-    panel = _Panel(roofs, (), x_ends, y_ends, size)
+def short_labels(roofs: Sequence[Roof], drawn: Drawn, x_ends: Ends, y_ends: Ends, size: Size) -> Iterator[Label]:
+    """Fewer labels, for a narrow page: of phases, of what makers state, and only those that have room."""
+    panel = _Panel(roofs, drawn, x_ends, y_ends, size)
     stated = [one for one in roofs if one.kind == "compute" and one.standing == "theoretical"]
+    yield from _phases(panel, drawn)
     for together in _memories(roofs):
         yield _memory(panel, together, 1)
     for roof in sorted(stated, key=lambda one: -one.value):
@@ -186,15 +216,36 @@ def short_labels(roofs: Sequence[Roof], x_ends: Ends, y_ends: Ends, size: Size) 
         found = panel.best([(1.0, up, "top left"), (1.0, up, "bottom left")], text)
         if found[3] < _IN_THE_WAY:
             yield panel.write("roof", found, text, roof.standing)
-    yield from _ridges(panel, stated)
+    yield from _ridges(panel, stated, 1)
 
 
-def _ridges(panel: _Panel, stated: Sequence[Roof]) -> Iterator[Label]:
+def _phases(panel: _Panel, drawn: Drawn) -> Iterator[Label]:
+    """The name of each phase beside one of its stars: what a reader looks for first."""
+    for text, stars in drawn.phases:
+        right, up = (_AWAY / length for length in panel.size)
+        places = [panel.place(*star) for star in stars]
+        wanted = [
+            (across + right * toward, level + up * above, f"{'top' if above > 0 else 'bottom'} {side}")
+            for above in _BELOW_AND_ABOVE
+            for toward, side in ((1, "right"), (0, "center"), (-1, "left"))
+            for across, level in places
+        ]
+        yield panel.write("phase", panel.best(wanted, (f"{text:{len(text) + _BOLDER}}",)), (text,))
+
+
+def _turned(ends: tuple[Ends, Ends]) -> tuple[Ends, Ends]:
+    """A line from its other end."""
+    (x, end_x), (y, end_y) = ends
+    return (end_x, x), (end_y, y)
+
+
+def _ridges(panel: _Panel, stated: Sequence[Roof], enough: int) -> Iterator[Label]:
+    """The labels of ridge points that have fewer faults than are enough to leave one out."""
     for roof in stated:
         text = (f"ridge {format_number(roof.ridge)} FLOP/B",)
         at = panel.place(roof.ridge, roof.value)
         found = panel.best([(*at, anchor) for anchor in ("top left", "bottom right", "top right")], text)
-        if found[3] < _IN_THE_WAY:
+        if found[3] < enough:
             yield panel.write("ridge", found, text, roof.standing)
 
 
@@ -279,7 +330,7 @@ def _words(roof: Roof, together: Sequence[Roof]) -> str:
 
 def _on(panel: _Panel, roof: Roof, share: float) -> tuple[float, float]:
     """The point that lies so far along a line."""
-    line = panel.line(roof)
+    line = panel.line(roof.x, roof.y)
     across = line.left + share * (line.right - line.left)
     return across, line.at(across)
 

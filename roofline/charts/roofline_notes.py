@@ -21,14 +21,15 @@ _WORTH_SAYING = 0.005  # share of a phase from which a wait is told in words [1]
 
 def note(panel: Panel, prediction: Prediction) -> str:
     """What the picture of a device alone does not tell; '' where that is nothing. prediction: one of its own."""
-    said = [*_about_several(prediction), *_fitting(panel)]
+    said = [*_about_several(prediction), *_fitting(panel, prediction)]
     for series in panel.series:
         said += _without_flops(series, len(panel.series) > 1)
     return f"{panel.hardware}: {'; '.join(said)}." if said else ""
 
 
-def _fitting(panel: Panel) -> Iterator[str]:
-    """What does not fit, and how far the sliders go."""
+def _fitting(panel: Panel, prediction: Prediction) -> Iterator[str]:
+    """What does not fit, and how far the sliders go: with the layers of a pair where they are."""
+    placed = ", with its layers placed as here" if prediction.placement and prediction.placement.host else ""
     hypothetical = [one.name for one in panel.series if any(not track.asked.runs for track in one.tracks)]
     if hypothetical:
         who, verb = " and ".join(hypothetical), "do not fit" if len(hypothetical) > 1 else "does not fit"
@@ -42,7 +43,7 @@ def _fitting(panel: Panel) -> Iterator[str]:
             if track.trail and len(track.trail) < len(track.stops)
         ]
         if most:
-            yield f"{series.name} fits up to {' or '.join(most)}"
+            yield f"{series.name} runs up to {' or '.join(most)}{placed}"
 
 
 def _about_several(prediction: Prediction) -> Iterator[str]:

@@ -17,9 +17,19 @@ import numpy as np
 
 from roofline import api
 from roofline.charts.marks import Mark, Whole
-from roofline.charts.roof_labels import labels, short_labels
+from roofline.charts.roof_labels import Drawn, labels, short_labels
 from roofline.charts.roofline_notes import COLUMNS, note, panel_rows
-from roofline.charts.roofline_series import MOVES, PHASES, Name, Panel, asked_value, phase_of, series_of, values_of
+from roofline.charts.roofline_series import (
+    MOVES,
+    PHASES,
+    Name,
+    Panel,
+    Track,
+    asked_value,
+    phase_of,
+    series_of,
+    values_of,
+)
 from roofline.charts.roofs import drawn, roofs
 from roofline.points import expand, single_point
 from roofline.prediction import Prediction
@@ -226,17 +236,34 @@ def _finished(panel: Panel, x_ends: tuple[float, float], y_ends: tuple[float, fl
     size = {1: _ALONE, 2: _BESIDE}.get(count, _IN_ROWS)
     least, most = (10.0**end for end in x_ends)
     made = tuple(drawn(roof, least, most) for roof in panel.roofs)
-    tracks = [track for series in panel.series for track in series.tracks]
-    spots = [
-        *((mark.intensity, mark.flop_s, mark.size) for one in tracks for mark in one.asked.marks if mark.is_drawn),
-        *((one.asked.whole.intensity, one.asked.whole.flop_s, _STAR) for one in tracks),
-    ]
+    kept_clear = _drawn(panel)
     first = panel.series[0].tracks
     ends = [(stop.whole, f"{MOVES[one.phase]} {stop.value}") for one in first for stop in one.ends]
     trails = [(whole.intensity, whole.flop_s, said) for whole, said in ends]
     return replace(
         panel,
         roofs=made,
-        labels=tuple(labels(made, spots, trails, x_ends, y_ends, size)),
-        short_labels=tuple(short_labels(made, x_ends, y_ends, _NARROW)),
+        labels=tuple(labels(made, kept_clear, trails, x_ends, y_ends, size)),
+        short_labels=tuple(short_labels(made, kept_clear, x_ends, y_ends, _NARROW)),
     )
+
+
+def _drawn(panel: Panel) -> Drawn:
+    """What stands under the roofs of a panel, as it was asked for."""
+    tracks = [track for series in panel.series for track in series.tracks]
+    wholes = [track.asked.whole for track in tracks]
+    spots = [(mark.intensity, mark.flop_s, mark.size) for one in tracks for mark in one.asked.marks if mark.is_drawn]
+    spots += [(whole.intensity, whole.flop_s, _STAR) for whole in wholes]
+    bars = [(whole.intensity, whole.low_flop_s, max(whole.high_flop_s, whole.light_flop_s)) for whole in wholes]
+    paths = [[(stop.whole.intensity, stop.whole.flop_s) for stop in one.trail] for one in tracks]
+    return Drawn(spots, bars, paths, list(_phases(tracks)))
+
+
+def _phases(tracks: Sequence[Track]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    """What each phase is called, 'decode: bound by memory', and where its stars are."""
+    for name in PHASES:
+        wholes = [track.asked.whole for track in tracks if track.phase == name]
+        bounds = {whole.bound for whole in wholes}
+        said = f"{name}: bound by {bounds.pop()}" if len(bounds) == 1 else name
+        if wholes:
+            yield said, [(whole.intensity, whole.flop_s) for whole in wholes]

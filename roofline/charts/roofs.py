@@ -68,8 +68,14 @@ def sides(prediction: Prediction) -> list[tuple[str, Machine]]:
         return [("", prediction.machine)]
     named = [(device_name(index), one) for index, one in enumerate(placement.devices)]
     named += [("host", placement.host)] if placement.host is not None else []
-    used = {cost.device for phase in phases(prediction) for cost in phase.operators if cost.kind != "link"}
+    costs = [cost for phase in phases(prediction) for cost in phase.operators if cost.kind != "link"]
+    used = {cost.device for cost in costs} | {"" for cost in costs if _is_fetched(cost)}
     return [(name, one) for name, one in named if name in used] or named[:1]
+
+
+def _is_fetched(cost: OperatorCost) -> bool:
+    """Whether the device does what lies in the host's memory."""
+    return cost.device == "host" and float(cost.link_seconds) > 0
 
 
 def phases(prediction: Prediction) -> list[Phase]:
@@ -162,7 +168,7 @@ def _heaviest(operators: Iterable[OperatorCost]) -> dict[str, OperatorCost]:
     for cost in operators:
         if cost.use is None or cost.use.attention:
             continue
-        side = "" if cost.device == "host" and float(cost.link_seconds) > 0 else cost.device
+        side = "" if _is_fetched(cost) else cost.device
         key = (side, cost.use.type)
         flops[key] = flops.get(key, 0.0) + float(cost.flops)
         one.setdefault(key, cost)

@@ -31,7 +31,9 @@ class Theme(StrEnum):
 
 Out = Annotated[
     Path | None,
-    typer.Option("--out", metavar="FILE", help="Write to .html, .png, .svg, .pdf or .json; default: the browser."),
+    typer.Option(
+        "--out", metavar="FILE", help="Write to .html, .png, .webp, .svg, .pdf or .json; default: the browser."
+    ),
 ]
 Background = Annotated[
     Theme, typer.Option("--theme", help="Background; auto: as the reader's system has it, light in an image.")

@@ -12,7 +12,7 @@ from importlib.resources import files
 from typing import Literal
 
 from roofline.document.blocks import Block, Bullets, Chart, Command, Document, Section, Table, Text
-from roofline.document.titles import titles
+from roofline.document.titles import numbers, titles
 from roofline.plot import theme as colours
 from roofline.tables import printable, written
 
@@ -35,6 +35,7 @@ def page(document: Document, theme: Theme = "auto") -> str:
     if isinstance(alone, Chart):  # its own title is the page's, and is said once
         heading, below = titles(alone)
     charts = list(_charts(document.blocks))
+    main = [_chart(alone, captioned=False)] if isinstance(alone, Chart) else _main(document.blocks)
     scripts = [*([_plotly()] if charts else []), _resource("page.js")]
     parts = [
         "<!DOCTYPE html>",
@@ -54,14 +55,11 @@ def page(document: Document, theme: Theme = "auto") -> str:
         "<body>",
         '<a class="skip" href="#content">Skip to the content</a>',
         f"<header>\n<h1>{_text(heading or document.title)}</h1>{_subtitle(below)}\n</header>",
-        _contents(document.blocks),
         '<main id="content" tabindex="-1">',
         '<noscript><p class="notice">Charts need JavaScript. Their numbers are in the table below each.</p></noscript>'
         if charts
         else "",
-        _chart(alone, captioned=False)
-        if isinstance(alone, Chart)
-        else "\n".join(_block(block, 2) for block in document.blocks),
+        *main,
         "</main>",
         _footer(document.footer),
         *_payload(charts),
@@ -73,6 +71,16 @@ def page(document: Document, theme: Theme = "auto") -> str:
 
 
 # -- blocks -----------------------------------------------------------------------------------------------------------
+
+
+def _main(blocks: Sequence[Block]) -> Iterator[str]:
+    """What stands before the first section, as a verdict does, then a list of the sections, and these."""
+    sections = [block for block in blocks if isinstance(block, Section)]
+    anchors = dict(zip(map(id, sections), _anchors(sections), strict=True))
+    for block in blocks:
+        if sections and block is sections[0] and len(sections) >= _SECTIONS_TO_LIST:
+            yield _contents(sections, list(anchors.values()))
+        yield _section(block, 2, anchors[id(block)]) if isinstance(block, Section) else _block(block, 2)
 
 
 def _block(block: Block, level: int) -> str:
@@ -92,17 +100,19 @@ def _block(block: Block, level: int) -> str:
             return _section(block, level)
 
 
-def _section(section: Section, level: int) -> str:
+def _section(section: Section, level: int, anchor: str = "") -> str:
+    """anchor: the id that the list of sections links to; one inside another is not listed."""
     name = f"h{min(level, 6)}"
     heading = f"<{name}>{_text(section.heading)}</{name}>"
     inside = "\n".join(_block(block, level + 1) for block in section.blocks)
-    place = escape(_anchor(section))
+    place = f' id="{anchor}"' if anchor else ""
     if section.folded:
-        return f'<details class="section" id="{place}">\n<summary>{heading}</summary>\n{inside}\n</details>'
-    return f'<section id="{place}">\n{heading}\n{inside}\n</section>'
+        return f'<details class="section"{place}>\n<summary>{heading}</summary>\n{inside}\n</details>'
+    return f"<section{place}>\n{heading}\n{inside}\n</section>"
 
 
-def _table(table: Table) -> str:
+def _table(table: Table, label: str = "") -> str:
+    """label: what a screen reader calls it where it has no caption of its own."""
     headings, cells, numeric = written(table.rows, table.columns)
     shorts = [all(len(row[place]) <= _SHORT for row in cells) for place in range(len(headings))]
     kinds = [
@@ -121,12 +131,11 @@ def _table(table: Table) -> str:
         lines.append(f"<tr>{''.join(parts)}</tr>")
     if not lines:
         lines.append(f'<tr><td colspan="{len(headings)}">none</td></tr>')
-    label = escape(printable(table.caption or "Table"))
+    # The caption stands outside of the box, in which it would be as wide as the table, and clipped on a phone.
     return (
-        f'<div class="scroll" role="region" aria-label="{label}" tabindex="0">\n<table>'
-        f"{_maybe('caption', '', table.caption)}\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n"
-        + "\n".join(lines)
-        + "\n</tbody>\n</table>\n</div>"
+        f"{_maybe('p', 'caption', table.caption)}\n"
+        f'<div class="scroll" role="region" aria-label="{_text(table.caption or label or "Table")}" tabindex="0">\n'
+        f"<table>\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>\n</table>\n</div>"
     )
 
 
@@ -139,16 +148,15 @@ def _chart(chart: Chart, captioned: bool = True) -> str:
     return (
         f'<figure>\n{caption}<div class="plot" id="{identity}" role="{role}" aria-label="{_text(title)}" '
         f'style="height: {int(chart.height)}px"></div>\n'
-        f'<details class="numbers">\n<summary>The numbers</summary>\n{_table(chart.numbers)}\n</details>\n</figure>'
+        f'<details class="numbers">\n<summary>The numbers</summary>\n'
+        f"{_table(numbers(chart), f'{title}: the numbers')}\n</details>\n</figure>"
     )
 
 
-def _contents(blocks: Sequence[Block]) -> str:
-    sections = [block for block in blocks if isinstance(block, Section)]
-    if len(sections) < _SECTIONS_TO_LIST:
-        return ""
+def _contents(sections: Sequence[Section], anchors: Sequence[str]) -> str:
     items = "\n".join(
-        f'<li><a href="#{escape(_anchor(section))}">{_text(section.heading)}</a></li>' for section in sections
+        f'<li><a href="#{anchor}">{_text(section.heading)}</a></li>'
+        for section, anchor in zip(sections, anchors, strict=True)
     )
     return f'<nav aria-label="Sections">\n<ul>\n{items}\n</ul>\n</nav>'
 
@@ -244,6 +252,14 @@ def _subtitle(lines: Sequence[str]) -> str:
     return "".join(_maybe("p", "subtitle", line) for line in lines)
 
 
-def _anchor(section: Section) -> str:
-    """A place to link to: 'sec-memory-bill'."""
-    return "sec-" + re.sub(r"[^a-z0-9]+", "-", section.heading.lower()).strip("-")
+def _anchors(sections: Sequence[Section]) -> Iterator[str]:
+    """Places to link to, each another: 'sec-memory', and 'sec-memory-2' for a second of that name."""
+    given: set[str] = set()
+    for section in sections:
+        first = anchor = "-".join(["sec", *re.findall(r"[a-z0-9]+", section.heading.lower())])
+        again = 1
+        while anchor in given:
+            again += 1
+            anchor = f"{first}-{again}"
+        given.add(anchor)
+        yield anchor

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from roofline.document.blocks import Block, Bullets, Chart, Command, Document, Section, Table, Text
-from roofline.document.titles import titles
+from roofline.document.titles import numbers, titles
 from roofline.tables import markdown_text, printable, render
 
 
@@ -36,16 +36,15 @@ def _block(block: Block, level: int) -> Iterator[str]:
             title, below = titles(block)
             yield f"**{markdown_text(title).strip()}**" if title else "**Chart**"
             yield from map(_line, below)
-            yield from _table(block.numbers, title)
+            yield from _table(numbers(block))
         case Section():
             yield f"{'#' * min(level, 6)} {_line(block.heading)}"
             for inner in block.blocks:
                 yield from _block(inner, level + 1)
 
 
-def _table(table: Table, said: str = "") -> Iterator[str]:
-    """said: what stands above it already."""
-    if table.caption and table.caption != said:
+def _table(table: Table) -> Iterator[str]:
+    if table.caption:
         yield _line(table.caption)
     yield render(table.rows, table.columns, "md").rstrip("\n")
 

@@ -22,14 +22,13 @@ from roofline.document.prediction_parts import (
 )
 from roofline.points import larger_devices
 from roofline.prediction import Prediction
-from roofline.reasons import memory_words
+from roofline.reasons import band_words
 from roofline.report import record, title
 from roofline.tables import cell, speed_range
 from roofline.upgrades import what_if
 from roofline.ways_out import WayOut, ways_out
 
 _SPEEDS = ("phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "seconds", "bound")
-_TIMES = ("ttft_s", "tpot_s", "total_s")
 _CHANGES = ("change", "prefill_tok_s", "decode_tok_s")
 _WAYS = ("kind", "option", "total_bytes", "usable_bytes")
 _COMPARED = ("hardware", "fits", "prefill_range", "decode_range", "bound", "ttft_s", "tpot_s", "memory_range")
@@ -78,12 +77,17 @@ def report(cases: Sequence[Case], commands: Sequence[str], failed: Mapping[str, 
     """
     first = cases[0].prediction
     if len(cases) == 1 and not failed:
-        blocks = [*_summary(first), *_parts(cases[0], commands, "", "")]
-        return Document(title(first), blocks, _subtitle(first), _footer([first]))
+        alone = [*_summary(first), *_parts(cases[0], commands, "", "")]
+        return Document(title(first), alone, _subtitle(first), _footer([first]))
     rows = [_compared(case.prediction) for case in cases]
-    asked = Section("What was asked", list(map(Command, commands)))
+    blocks: list[Block] = [
+        Text(_verdict_of_several([case.prediction for case in cases]), strong=True),
+        Table(rows, _COMPARED, "Side by side; the band of each speed is in brackets"),
+        *_failed(failed or {}),
+    ]
     beside = together([(case.prediction, case.hw) for case in cases], cases[0].model, cases[0].quant, cases[0].words)
-    blocks = [Table(rows, _COMPARED, "Side by side"), *_failed(failed or {}), asked, *beside]
+    if beside:
+        blocks.append(Section("Side by side", beside))
     for number, case in enumerate(cases, 1):
         name = record(case.prediction)["hardware"]
         inside = [
@@ -92,6 +96,7 @@ def report(cases: Sequence[Case], commands: Sequence[str], failed: Mapping[str, 
             *_parts(case, (), f"-{number}", f"{name}: "),
         ]
         blocks.append(Section(name, inside))
+    blocks.append(Section("What was asked", list(map(Command, commands))))
     blocks.append(Section("How it is calculated", [Bullets(FORMULAS)]))
     return Document(
         f"{first.model.name}, {first.weights.quant}, on {len(cases)} device{'s' if len(cases) > 1 else ''}",
@@ -109,13 +114,37 @@ def _summary(prediction: Prediction) -> list[Block]:
     one = record(prediction)
     if not prediction.runs:
         ways = ways_out(prediction, larger_devices(prediction))
-        return [Text(f"Does not fit. {sentence(memory_words(prediction.memory))}", strong=True), *_ways(ways)]
+        return [Text(_too_large(prediction), strong=True), *_ways(ways)]
     speeds = [{"phase": _phase_name(name, prediction), **one[name]} for name in phases(prediction)]
     return [
         Text(_verdict(prediction), strong=True),
-        Table(speeds, _SPEEDS, "Speeds; low to high is the band that is meant to hold 8 of 10 measurements"),
-        Table([one], _TIMES, "Times: first token, each token then, both phases"),
+        Table(speeds, _SPEEDS, f"Speeds. {sentence(band_words(prediction))}"),
+        *_times(one),
     ]
+
+
+def _times(one: Mapping[str, Any]) -> Iterator[Block]:
+    """What a user waits for: 'The first token comes after 416 ms (TTFT), then one every 29.3 ms (TPOT); 4.16 s …'."""
+    first, each, total = (cell(key, one[key]) for key in ("ttft_s", "tpot_s", "total_s"))
+    waits = [f"the first token comes after {first} (TTFT)"] if one["ttft_s"] is not None else []
+    waits += [f"{'then ' if waits else 'a token comes '}every {each} (TPOT)"] if one["tpot_s"] is not None else []
+    if waits:
+        yield Text(sentence(f"{', '.join(waits)}; {total} in all"))
+
+
+def _too_large(prediction: Prediction) -> str:
+    """'Does not fit: 11.5 GiB more memory would be needed.', with the side that is too small where there are two."""
+    bill, where = prediction.memory, ""
+    if bill.host is not None and not bill.host.fits:
+        bill, where = bill.host, " on the host"
+    elif bill.host is not None or bill.devices:
+        where = " on the fullest device" if bill.devices else " on the device"
+    missing = (
+        ""
+        if bill.margin is None
+        else f": {cell('margin_bytes', -float(bill.margin))} more memory{where} would be needed"
+    )
+    return f"Does not fit{missing}."
 
 
 def _verdict(prediction: Prediction) -> str:
@@ -129,6 +158,22 @@ def _verdict(prediction: Prediction) -> str:
     else:
         parts.append("it does not fit, and what memory cannot hold is read from the disk")
     return sentence("; ".join(parts))
+
+
+def _verdict_of_several(predictions: Sequence[Prediction]) -> str:
+    """'Decode from 2.09 tok/s (rpi5) to 143 tok/s (rtx-4090); 1 of 3 does not fit.': the ends of the table below."""
+    running = [one for one in predictions if one.runs]
+    short = len(predictions) - len(running)
+    parts = []
+    for name in ("decode", "prefill"):
+        speeds = [(record(one)[name]["tok_s"], record(one)["hardware"]) for one in running]
+        known = sorted((speed, hardware) for speed, hardware in speeds if speed is not None)
+        if known:
+            ends = [f"{cell('tok_s', speed)} tok/s ({hardware})" for speed, hardware in (known[0], known[-1])]
+            parts.append(f"{name} {'from ' if len(known) > 1 else ''}{' to '.join(dict.fromkeys(ends))}")
+    if short:
+        parts.append(f"{short} of {len(predictions)} {'does' if short == 1 else 'do'} not fit")
+    return sentence("; ".join(parts or ["nothing was asked for"]))
 
 
 def _ways(ways: Sequence[WayOut]) -> list[Block]:

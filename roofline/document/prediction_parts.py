@@ -14,7 +14,7 @@ from roofline.explain import compute_bound_batch, figures_used, operator_table
 from roofline.fit_report import device_rows
 from roofline.itemised import bill_lines
 from roofline.prediction import Phase, Prediction
-from roofline.reasons import band_words, disk_words, memory_words, remarks, why
+from roofline.reasons import disk_words, memory_words, remarks, why
 from roofline.report import record
 from roofline.tables import cell, heading
 from roofline.units import format_number
@@ -38,10 +38,10 @@ _MOST_ASSUMED = 12
 
 
 def explained(prediction: Prediction) -> list[Block]:
-    """What the time goes to, what the band is, and what to know before relying on the numbers."""
+    """What the time goes to, and what to know before relying on the numbers."""
     found: list[Block] = []
     if prediction.runs:
-        found += [Text(sentence(why(prediction))), Text(f"Band: {band_words(prediction)}")]
+        found.append(Text(sentence(why(prediction))))
     notes = [sentence(remark) for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()
     if assumed:
@@ -80,10 +80,9 @@ def memory(prediction: Prediction) -> Iterator[Block]:
     yield Text(sentence(memory_words(prediction.memory)))
     lines = [{**asdict(line), "size_bytes": line.size} for line in bill_lines(prediction)]
     yield Table(lines, _BILL, "The bill, line by line")
-    yield Table(
-        [one["memory"]], list(one["memory"]), "The bill of the device" if prediction.memory.host else "The bill"
-    )
-    if "placement" in one or prediction.memory.devices:
+    if not ("placement" in one or prediction.memory.devices):
+        yield Table([one["memory"]], list(one["memory"]), "The bill, summed up")
+    else:
         none: dict[str, Any] = {}
         pairs = zip_longest(device_rows(prediction), one.get("devices", ()), fillvalue=none)
         yield Table([{**more, **row} for row, more in pairs], _DEVICES, "By device")
@@ -125,9 +124,10 @@ def operators(prediction: Prediction) -> Iterator[Block]:
 
 
 def figures(prediction: Prediction) -> Iterator[Block]:
-    """Every figure that the numbers rest on, with the addresses of its sources."""
+    """Every figure that the numbers rest on, by the file that states it, with the addresses of its sources."""
     figures = [asdict(used) for used in figures_used(prediction)]
-    yield Table(figures, _FIGURES, "Every figure, with who says so; the files that state them are under What was asked")
+    for file in dict.fromkeys(row["file"] for row in figures):
+        yield Table([row for row in figures if row["file"] == file], _FIGURES, file)
     yield from _addresses(figures)
 
 

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import webbrowser
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from roofline.document.blocks import Chart, Document
 from roofline.document.html import Theme, page
@@ -16,16 +16,20 @@ from roofline.plot import theme as colours
 from roofline.spec import SpecError
 from roofline.tables import render, to_json
 
-_IMAGES = (".png", ".svg", ".pdf")
+if TYPE_CHECKING:
+    from roofline.plot.images import Form
+
+_DOTS = (".png", ".webp")
+_IMAGES = (*_DOTS, ".svg", ".pdf")
 _CHARTS = (".html", *_IMAGES, ".json", ".md", ".csv")
 _DOCUMENTS = (".html", ".md")
 
-#: Width of an image [px], and how many dots of a .png there are to each.
+#: Width of an image [px], and how many dots of a .png or .webp there are to each.
 _WIDTH, _SCALE = 960, 2
 
 
 def save_chart(chart: Chart, out: Path, theme: str, title: str) -> None:
-    """Write a chart as .html (a page), .png, .svg or .pdf (an image), .json (plotly's), .md or .csv (its numbers).
+    """Write a chart as .html (a page), .png, .webp, .svg or .pdf (an image), .json (plotly's), .md or .csv (numbers).
 
     theme: auto, light or dark. The file is written whole or not at all. SpecError: another suffix, or no browser for an
     image; OSError: the folder cannot be written.
@@ -35,9 +39,8 @@ def save_chart(chart: Chart, out: Path, theme: str, title: str) -> None:
         from roofline.plot.images import image
 
         check_writable(out)  # before the browser starts
-        form = cast(Literal["png", "svg", "pdf"], suffix[1:])
-        scale = _SCALE if form == "png" else 1
-        write_bytes(image(chart.figure, form, _WIDTH, chart.height, theme, scale), out)
+        scale = _SCALE if suffix in _DOTS else 1
+        write_bytes(image(chart.figure, cast("Form", suffix[1:]), _WIDTH, chart.height, theme, scale), out)
     else:
         write_text(_chart_text(chart, suffix, theme, title), out)
 

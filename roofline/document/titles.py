@@ -1,12 +1,13 @@
-"""What a chart is called, as plain text."""
+"""What a chart and its numbers are called, as plain text."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html import unescape
 from typing import Any
 
-from roofline.document.blocks import Chart
+from roofline.document.blocks import Chart, Table
 
 
 def titles(chart: Chart) -> tuple[str, tuple[str, ...]]:
@@ -15,6 +16,13 @@ def titles(chart: Chart) -> tuple[str, tuple[str, ...]]:
     title = layout.get("title", {})
     parts = layout.get("meta", {}).get("subtitle") or [title.get("subtitle", {}).get("text")]
     return _unmarked(title.get("text")) or chart.numbers.caption, tuple(filter(None, map(_unmarked, parts)))
+
+
+def numbers(chart: Chart) -> Table:
+    """The table of a chart's numbers, without a caption that its titles say already."""
+    title, below = titles(chart)
+    said = " ".join((title, *below))
+    return replace(chart.numbers, caption="") if chart.numbers.caption in said else chart.numbers
 
 
 def _unmarked(text: Any) -> str:

@@ -1,4 +1,4 @@
-"""A figure as an image: .png, .svg or .pdf, drawn by a browser that is installed, through kaleido."""
+"""A figure as an image: .png, .webp, .svg or .pdf, drawn by a browser that is installed, through kaleido."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from roofline.plot import theme as colours
 from roofline.plot.theme import Figure
 from roofline.spec import SpecError
 
-Form = Literal["png", "svg", "pdf"]
+Form = Literal["png", "webp", "svg", "pdf"]
 
 #: What only a reader's hand can use.
 _CONTROLS = ("sliders", "updatemenus")
 _SECONDS = 60.0  # a browser that has not drawn by then will not
+#: Nobody listens on it (the discard service's port): what the browser itself asks of its maker goes nowhere.
+_NO_NETWORK = "http://127.0.0.1:9"
 
 
 def image(figure: Figure, form: Form, width: int, height: int, theme: str, scale: float) -> bytes:
-    """The bytes of an image of a figure, without sliders and buttons; nothing is loaded from a network.
+    """The bytes of an image of a figure, without sliders and buttons; nothing is asked of a network.
 
-    width, height: [px]; scale: dots to each, of a .png. theme: dark, else light. SpecError where kaleido or a browser
-    is missing, or where the browser fails.
+    width, height: [px]; scale: dots to each, of a .png or .webp. theme: dark, else light. SpecError where kaleido or a
+    browser is missing, or where the browser fails.
     """
     try:
         import kaleido
@@ -36,7 +38,7 @@ def image(figure: Figure, form: Form, width: int, height: int, theme: str, scale
             {"data": shown["data"], "layout": layout},
             opts={"format": form, "width": width, "height": height, "scale": scale},
             # By default mathjax would come from a network; plotly.js is the installed package's own.
-            kopts={"mathjax": False, "timeout": _SECONDS},
+            kopts={"mathjax": False, "timeout": _SECONDS, "proxy_server": _NO_NETWORK},
         )
     except ChromeNotFoundError:
         raise SpecError(

@@ -94,7 +94,7 @@ def _band(series: Series, track: Track) -> Trace:
     """The 80 % band of the whole phase, as a bar."""
 
     def state(stop: Stop | None) -> dict[str, Any]:
-        whole = stop and stop.whole
+        whole = stop.whole if stop is not None else None
         if whole is None:
             return {"x": [], "y": []}
         return {"x": [whole.intensity, whole.intensity], "y": [whole.low_flop_s, whole.high_flop_s]}
@@ -108,7 +108,7 @@ def _light(series: Series, track: Track) -> Trace:
     """The speed of light of the whole phase, above what is expected."""
 
     def state(stop: Stop | None) -> dict[str, Any]:
-        whole = stop and stop.whole
+        whole = stop.whole if stop is not None else None
         if whole is None:
             return {"x": [], "y": [], "customdata": []}
         said = lines(

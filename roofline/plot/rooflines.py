@@ -181,10 +181,18 @@ def _text(panel: Panel, label: Label, number: str) -> dict[str, Any]:
         "xanchor": {"left": "right", "right": "left", "center": "center"}[side],
         "yanchor": {"top": "bottom", "bottom": "top"}[high],
         "align": {"left": "right", "right": "left", "center": "center"}[side],
+        "yshift": {"top": 1, "bottom": -1}[high],
         "showarrow": False,
-        "borderpad": 1,
-        "font": {"size": 10, "color": MUTED if label.kind == "trail" else _roof_colour(panel, label)},
+        **_written(panel, label),
     }
+
+
+def _written(panel: Panel, label: Label) -> dict[str, Any]:
+    """The type of a label; what may stand over a line hides it."""
+    if label.kind == "phase":
+        return {"font": {"size": 11, "color": TEXT, "weight": 700}, "bgcolor": BACKGROUND}
+    own = {"size": 10, "color": MUTED if label.kind == "trail" else _roof_colour(panel, label)}
+    return {"font": own} | ({"bgcolor": BACKGROUND} if label.kind == "ridge" else {})
 
 
 def _roof_colour(panel: Panel, roof: Roof | Label) -> str:
