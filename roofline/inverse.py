@@ -80,7 +80,7 @@ def most_layers(model: Model, weights: Weights, placement: Placement, workload: 
         return bool(np.all(device_bill(model, weights, placement.device, workload, placed).fits))
 
     every = model.layers + 1
-    # With all layers there nothing is fetched from the host, so that they may fit where one fewer does not.
+    # Where all fit, as they often do, one bill is enough.
     return every if fits(every) else most(0, model.layers, fits) or 0
 
 

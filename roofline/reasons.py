@@ -12,7 +12,7 @@ from roofline.numa import nodes
 from roofline.placement import device_name
 from roofline.prediction import Phase, Prediction
 from roofline.splitting import interconnect, repeats_cache
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number, format_quantity
 
 SMALL_GAIN = 0.01  # less is not worth a word
 
@@ -38,7 +38,7 @@ def why(prediction: Prediction) -> str:
     is_divided = machine.split == "tensor"
     available = machine.theoretical_bandwidth * (machine.hardware.count if is_divided else 1)
     of = "" if phase.is_placed else f" of {format_quantity(available, 'B/s')}"
-    text += f"; {format_quantity(total / passes, 's')} for that is {format_quantity(achieved, 'B/s')}{of}"
+    text += f"; {format_duration(total / passes)} for that is {format_quantity(achieved, 'B/s')}{of}"
     if phase.is_placed:
         text += f", {_sides(phase)}"
     if machine.hardware.count > 1:
@@ -116,8 +116,8 @@ def disk_words(prediction: Prediction) -> str:
         if prediction.memory.repacked > 0:
             text += "; run with --no-repack, since a repacked copy is not the file's"
     load = prediction.load(roof.rate)
-    warm = "at once" if load.warm == 0 else f"in {format_quantity(load.warm, 's')}"
-    text += f". Loads in {format_quantity(load.cold, 's')}, and {warm} when the file is in the page cache"
+    warm = "at once" if load.warm == 0 else f"in {format_duration(load.warm)}"
+    text += f". Loads in {format_duration(load.cold)}, and {warm} when the file is in the page cache"
     return text if load.copied is not None else f"{text}; copying to the card is left out, since its link is not stated"
 
 
@@ -136,7 +136,7 @@ def _slowest_to_launch(prediction: Prediction, phase: Phase) -> Machine:
 
 def _overhead_words(prediction: Prediction, phase: Phase) -> str:
     machine = _slowest_to_launch(prediction, phase)
-    each = f"({format_quantity(machine.node_seconds, 's')} a graph node)"
+    each = f"({format_duration(machine.node_seconds)} a graph node)"
     return (
         f"the barriers between {machine.threads} threads {each}"
         if machine.backend == "cpu"

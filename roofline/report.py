@@ -11,7 +11,7 @@ from roofline.prediction import Phase, Prediction
 from roofline.reasons import arrangement, band_reasons, band_words, disk_words, memory_words, remarks, why
 from roofline.splitting import interconnect
 from roofline.tables import Format, printable, render, to_csv, to_json
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number
 
 if TYPE_CHECKING:
     from roofline.memory import MemoryBill
@@ -302,11 +302,11 @@ def _capital(text: str) -> str:
 def _times(prediction: Prediction) -> str:
     parts = []
     if prediction.ttft_s is not None:
-        parts.append(f"first token after {format_quantity(float(prediction.ttft_s), 's')}")
+        parts.append(f"first token after {format_duration(float(prediction.ttft_s))}")
     if prediction.tpot_s is not None:
         then = "then " if parts else ""
-        parts.append(f"{then}{format_quantity(float(prediction.tpot_s), 's')} a token")
-    parts.append(f"{format_quantity(float(prediction.total_s), 's')} in all")
+        parts.append(f"{then}{format_duration(float(prediction.tpot_s))} a token")
+    parts.append(f"{format_duration(float(prediction.total_s))} in all")
     return f"Time: {', '.join(parts)}."
 
 

@@ -15,7 +15,7 @@ from roofline.serving.users import Serving
 from roofline.speculation import FREE, NGRAM, Speculation, vocabulary_remark
 from roofline.tables import Format, render, speed_range, to_csv, to_json
 from roofline.threads import Curve, Point, reasons
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number, format_quantity
 
 #: In tables a speed and its band are one column: the key of the column, and what stands before its figures' keys.
 _RANGES = {"tok_range": "", "prefill_range": "prefill_", "decode_range": "decode_"}
@@ -116,11 +116,11 @@ def _users_words(result: Serving) -> list[str]:
         f"Newcomer: its prompt is read {chunks}; unchunked is their longest gap if it were read at one go.",
     ]
     if result.cached:
-        now = format_quantity(float(one.ttft_s or 0.0), "s")
+        now = format_duration(float(one.ttft_s or 0.0))
         words.append(
             f"Cached: {_plural(result.cached, 'token')} of each prompt, so that a lone user's first token comes after "
             f"{now} for "
-            f"{format_quantity(result.uncached_ttft_s, 's')}."
+            f"{format_duration(result.uncached_ttft_s)}."
         )
     return [*words, f"Band: {band_words(one)}"]
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from roofline.columns import COLUMNS
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number, format_quantity
 
 Format = Literal["table", "json", "csv", "md"]
 
@@ -25,6 +25,8 @@ def cell(key: str, value: Any) -> str:
     if isinstance(value, (int, float)):
         if column is not None and column.unit == "%":
             return f"{value:.1%}"
+        if column is not None and column.quantity and column.unit == "s":
+            return format_duration(float(value))
         if column is not None and column.quantity:
             return format_quantity(float(value), column.unit, binary=column.binary).strip()
         if isinstance(value, int) or (float(value).is_integer() and column is not None and column.digits == 9):

@@ -40,14 +40,15 @@ _QUANTITY = re.compile(rf"^\s*([+-]?(?:{_NUMBER})(?:[eE][+-]?\d+)?)\s*([^\s\d,]\
 #: Plain numbers that formulas elsewhere need. A year is a Julian one, 365.25 days.
 MILLION = SI_PREFIXES["M"]
 HOUR = 3600.0  # [s]
+DAY = 24 * HOUR  # [s]
 KWH = SI_PREFIXES["k"] * HOUR  # [J]
 _DURATIONS = {
     "s": 1.0,
     "h": HOUR,
-    "d": 24 * HOUR,
-    "w": 7 * 24 * HOUR,
-    "mo": 365.25 / 12 * 24 * HOUR,
-    "y": 365.25 * 24 * HOUR,
+    "d": DAY,
+    "w": 7 * DAY,
+    "mo": 365.25 / 12 * DAY,
+    "y": 365.25 * DAY,
 }
 LONGEST = 100  # characters of a quantity; numbers of thousands of digits are no figures
 
@@ -147,6 +148,14 @@ def format_quantity(value: float, unit: str, digits: int = 3, binary: bool = Fal
     fitting = [prefix for prefix, factor in table.items() if round_digits(abs(value) / factor, digits) >= 1]
     prefix = max(fitting, key=lambda name: table[name]) if fitting else min(table, key=lambda name: table[name])
     return f"{format_number(value / table[prefix], digits)} {prefix}{unit}"
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds with a small prefix or none: "410 ms", "115 s"; from a thousand on in words of the clock: "35.2 min"."""
+    for name, size, least in (("d", DAY, 2 * DAY), ("h", HOUR, 2 * HOUR), ("min", HOUR / 60, SI_PREFIXES["k"])):
+        if math.isfinite(seconds) and round_digits(seconds, 3) >= least:
+            return f"{format_number(seconds / size)} {name}"
+    return format_quantity(seconds, "s")
 
 
 def round_digits(value: float, digits: int) -> float:

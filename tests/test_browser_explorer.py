@@ -168,12 +168,11 @@ def test_numbers_move_the_charts(
 
 
 def choose(page: "Page", control: str, text: str) -> None:
-    """Choose from a menu by the keyboard, as one searches in it."""
+    """Choose from a menu that the keyboard opens, as one searches in it."""
     page.locator(f"#{control}").focus()
     page.keyboard.press("Enter")
     if control not in ("kv",):
-        page.keyboard.type(text)
-        page.wait_for_timeout(200)
+        page.locator(".dash-dropdown-search").fill(text)  # waits until the menu is open
     page.locator(".dash-dropdown-content, .dash-options-list").get_by_text(text, exact=True).first.click()
     page.keyboard.press("Escape")
 
@@ -242,6 +241,34 @@ def test_numbers_stand_below_a_chart(open_page: Opener, address: str) -> None:
 
 
 # -- links ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("devices", ["rtx-3090,rpi5", "rtx-3090,ryzen-7950x"])
+def test_an_axis_of_many_decades_has_a_label_for_each(open_page: Opener, address: str, devices: str) -> None:
+    page = opened(open_page, address, f"?hw={devices}&model=mistral-7b&quant=q4_0")
+    for axis in ("y", "y2"):
+        speeds = [y for trace in traces(page, "depth") if trace["axis"] == axis for y in trace["y"] if y]
+        layout = f"document.getElementById('chart-depth')._fullLayout.{axis.replace('y', 'yaxis')}"
+        if page.evaluate(f"{layout}.type") == "log":
+            assert page.evaluate(f"{layout}.dtick") == (1 if max(speeds) > 100 * min(speeds) else "D2")
+
+
+def test_a_change_asks_twice(open_page: Opener, address: str) -> None:
+    """Once for what is in sight, once for the rest."""
+    page = opened(open_page, address)
+    page.wait_for_timeout(500)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.post_data[:60]) if request.post_data else None)
+    page.fill("#prompt", "640")
+    settled(page, "prompt=640")
+    assert len(asked) == 2, asked
+
+
+def test_what_cannot_be_drawn_has_no_empty_table(open_page: Opener, address: str) -> None:
+    page = opened(open_page, address, "?hw=rpi5&model=llama-3.1-70b&quant=f16")
+    assert page.locator("#chart-depth").is_hidden() and page.locator("#numbers-depth").is_hidden()
+    assert "does not fit" in page.locator("#note-depth").inner_text()
+    assert page.locator("#numbers-roofline").is_visible()
 
 
 def test_a_link_shows_the_same_elsewhere(open_page: Opener, address: str) -> None:
@@ -327,6 +354,8 @@ def test_the_keyboard_alone_is_enough(open_page: Opener, address: str) -> None:
               return [one.id || one.tagName, label.join(""), shown];
             }"""
         )
+        if told[0] == "BODY":
+            break  # past the last one
         assert told[2], f"no focus seen on {told[0]}"
         assert told[1].strip(), f"no name of {told[0]}"
         seen.append(told[0])

@@ -97,7 +97,7 @@ def test_every_name_is_text_and_every_point_is_drawn(open_page: Opener, written:
     assert found["legend"] == list(HOSTILE)
     assert text_of(opened, "h1") == f"A report on {SCRIPT}"
     assert text_of(opened, ".verdict") == f"It fits. {SCRIPT}"
-    assert opened.locator("main ul li").all_inner_texts() == list(HOSTILE)
+    assert opened.locator("main > ul li").all_inner_texts() == list(HOSTILE)
     assert text_of(opened, "figcaption .subtitle") == f"on {SCRIPT}"
     assert opened.locator("img").count() == 0
     assert opened.title() == f"A report on {SCRIPT}"
@@ -156,6 +156,8 @@ def test_a_phone_scrolls_down_only(open_page: Opener, written: Path) -> None:
     assert not overflows(opened)
     tables = opened.locator("section .scroll").last
     assert tables.evaluate("box => box.scrollWidth > box.clientWidth")  # the wide table scrolls in its own box
+    caption = opened.locator("p.caption").last.bounding_box()  # which its caption does not
+    assert caption and caption["x"] + caption["width"] <= 390
     found = drawn(opened, "depth")
     assert found["width"] <= 390
     inside = opened.evaluate(

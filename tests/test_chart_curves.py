@@ -99,6 +99,46 @@ def test_with_a_disk_it_goes_on() -> None:
     assert set(line.bound) == {"disk"}
 
 
+@pytest.mark.parametrize(
+    ("hw", "model", "quant", "words"),
+    [
+        ("rtx-3060+rpi5", "llama-3.1-8b", "q8_0", {}),
+        ("rtx-3090+n150", "qwen3-32b", "q8_0", {}),
+        ("rtx-3060+rpi5", "llama-3.1-8b", "q8_0", {"gpu_layers": 20}),
+        ("m5-pro-20", "qwen2.5-1.5b", "q4_k_m", {"disk": "3GB/s", "batch": 32, "backend": "cpu"}),
+    ],
+)
+def test_the_end_is_the_last_depth_that_runs(hw: str, model: str, quant: str, words: dict[str, Any]) -> None:
+    chart = depth_curves([hw], model, [quant], gen=0, with_measured=False, **words)
+    line = only(chart).lines["prefill"]
+    assert line.ends is not None and line.x[-1] == line.ends
+    held, beyond = (api.predict(hw, model, quant, gen=0, depth=line.ends + more, **words) for more in (0, 1))
+    assert held.runs and not beyond.runs
+    same(line, -1, held.prefill)
+    assert f"up to {line.ends:,.0f} tokens" in chart.notes[0]
+
+
+@pytest.mark.parametrize("words", [{}, {"overrides": ("blk.0.ffn_up",)}, {"disk": "2GB/s"}])
+@pytest.mark.parametrize("hw", ["rtx-3090+ryzen-7950x", "rtx-3090+rtx-3060+ryzen-7950x"])
+def test_layers_are_placed_anew_for_every_batch(hw: str, words: dict[str, Any]) -> None:
+    chart = batch_curves([hw], "qwen3-32b", ["q4_k_m"], depth=2000, to=64, with_measured=False, **words)
+    line, layers = only(chart).lines["decode"], set()
+    for at in range(0, len(line.x), 6):
+        one = api.predict(hw, "qwen3-32b", "q4_k_m", depth=2000, batch=line.x[at], **words)
+        assert one.placement is not None
+        layers.add(one.placement.gpu_layers)
+        same(line, at, one.decode)
+    assert len(layers) > 2
+    assert not line.marks and "which has a knee" in chart.notes[-1]
+    kept = batch_curves([hw], "qwen3-32b", ["q4_k_m"], depth=2000, to=32, gpu_layers=30, with_measured=False)
+    (mark,) = only(kept).lines["decode"].marks
+    alone, there = (
+        api.predict(hw, "qwen3-32b", "q4_k_m", depth=2000, batch=batch, gpu_layers=30).decode for batch in (1, mark.x)
+    )
+    assert alone is not None and there is not None
+    assert float(there.tok_s) / mark.x >= float(alone.tok_s) / 2
+
+
 def test_a_reserved_context_bounds_the_depth_and_the_memory() -> None:
     line = only(depth_curves(["rpi5"], "llama-3.1-8b", ["q4_0"], ctx=8192, gen=128, with_measured=False)).lines[
         "decode"
@@ -119,6 +159,7 @@ def test_layers_are_placed_anew_at_every_depth(model: str) -> None:
         assert isinstance(one.placement, Placement)
         layers.add(one.placement.gpu_layers)
     assert len(layers) > 1
+    assert f"{max(layers)} to {min(layers)} of {one.model.layers + 1}" in chart.notes[-1]
     kept = only(depth_curves([hw], model, ["q3_k_m"], to=32768, gpu_layers=10, with_measured=False)).lines["decode"]
     same(kept, -1, api.predict(hw, model, "q3_k_m", prompt=0, depth=32768, gpu_layers=10).decode)
 
@@ -362,6 +403,11 @@ def test_quantisations_of_a_pair_are_predicted_one_by_one() -> None:
         one = api.predict("rtx-3090+ryzen-7950x", "llama-3.1-70b", point.quant)
         assert one.decode is not None and point.decode is not None
         assert point.decode.tok_s == pytest.approx(float(one.decode.tok_s))
+
+
+def test_more_devices_than_can_be_told_apart_are_refused() -> None:
+    with pytest.raises(SpecError, match="--hw: expected 1 to 12 devices, found 13"):
+        quant_points(api.list_hardware()[:13], "mistral-7b", ["q4_0"])
 
 
 def test_what_cannot_be_run_is_told() -> None:

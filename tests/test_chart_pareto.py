@@ -167,6 +167,18 @@ def test_what_is_drawn_is_what_the_table_has(whole: Pareto) -> None:
     go.Figure(figure(whole))
 
 
+def test_a_price_of_a_device_that_is_too_small_is_told_and_not_used() -> None:
+    prices = ["rpi4=35", "rpi5=90"]
+    chart = drawn_for("rpi4,rpi5", prices=prices)
+    usual = {point.hardware: point.x for point in points(drawn_for("rpi4,rpi5"))}
+    assert {point.hardware: point.x for point in points(chart)} == {"rpi4-8gb": usual["rpi4-8gb"], "rpi5": 90.0}
+    assert [note for note in chart.notes if "rpi4=35" in note and "rpi4-8gb" in note]
+    own = drawn_for("rpi4,rpi5", prices=["rpi4-8gb=70"])
+    assert {point.x for point in points(own) if point.hardware == "rpi4-8gb"} == {70.0}
+    with pytest.raises(SpecError, match="--price"):
+        drawn_for("rpi4,rpi5", prices=["rpi3=35"])
+
+
 def test_an_own_price_moves_a_machine() -> None:
     chart = pareto("rtx-3090,rtx-4090", "llama-3.1-8b", "q4_k_m", "price", PAID, ["rtx-3090=700"], **WORDS)
     (own,) = (point for point in points(chart) if point.hardware == "rtx-3090")

@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 
 from roofline import api
 from roofline.ceilings import Ceilings
-from roofline.charts import roof_labels
+from roofline.charts import rooflines as rooflines_of
+from roofline.charts.label_sheet import Box, Drawn, Line, Sheet
 from roofline.charts.marks import LARGEST, SMALLEST
 from roofline.charts.measured import measured
 from roofline.charts.panels import places
 from roofline.charts.roofline_notes import COLUMNS
 from roofline.charts.roofline_series import PHASES, Panel, Track
 from roofline.charts.rooflines import Roofline, roofline, rooflines
+from roofline.charts.roofs import _memories
 from roofline.columns import COLUMNS as KNOWN_COLUMNS
 from roofline.document.pictures import roofline_picture
 from roofline.document.saving import save_chart
@@ -32,6 +34,7 @@ from roofline.spec import SpecError
 from roofline.units import format_number
 from tests.browser import Opener, drawn
 from tests.running import runner
+from tests.small import CPU, machine
 
 CASES: dict[str, dict[str, Any]] = {
     "cpu": {"hw": "rpi5", "model": "mistral-7b", "quant": "q4_0"},
@@ -195,6 +198,25 @@ def test_what_else_limits_has_a_roof() -> None:
     # 112.5 GB/s both directions of the bridge together.
     assert named("tensor split")["NVLink, each way", "theoretical"] == pytest.approx(112.5e9 / 2, rel=0.01)
     assert not any("PCIe" in name or "disk" in name for name, _ in named("gpu"))
+
+
+@pytest.mark.parametrize("hw", ["rtx-3090+ryzen-7950x", "rtx-3090x2+ryzen-7950x"])
+def test_a_device_without_layers_that_fetches_has_roofs(hw: str) -> None:
+    prediction = api.predict(hw, "llama-3.1-8b", "q4_k_m", gpu_layers=0)
+    (panel,) = roofline([prediction], with_measured=False).panels
+    assert {roof.side for roof in panel.roofs if roof.is_main} == {"", "host"}
+    # A long prompt runs on the card, a generation on its host.
+    assert {roof.side for roof in panel.roofs if roof.quants} == {"", "host"}
+    (alone,) = roofline([replace(prediction, prefill=None)], with_measured=False).panels
+    assert {roof.side for roof in alone.roofs if roof.is_main} == {"host"}
+
+
+def test_the_measured_caches_of_a_host_have_roofs() -> None:
+    # As `roofline measure` names them; without a size it is one core from memory, no cache.
+    measured_rates = {"cpu": "8 GB/s", "cpu 1 core": "6 GB/s", "cpu 1 core, 64.0 KiB": "300 GB/s"}
+    found = list(_memories("", machine(CPU, device={"memory.sustained": measured_rates})))
+    rates = {(roof.name, roof.standing): roof.value for roof in found if not roof.is_main}
+    assert rates == {("cache to 64.0 KiB, one core", "sustained"): pytest.approx(300e9)}
 
 
 def test_several_devices_have_their_roofs_together() -> None:
@@ -378,15 +400,21 @@ def test_sliders_move_the_marks_of_their_phase() -> None:
         assert [step["label"] for step in steps] == [str(value) for value in chart.sliders[phase]]
         assert steps[slider["active"]]["label"] == ("700" if phase == "prefill" else "1")
         for number, step in enumerate(steps):
-            change, indices = step["args"]
+            change, shown, indices = step["args"]
+            # What binds is said of what was asked, on wide pages and on narrow ones, so that it goes with other values.
+            assert set(shown.values()) == {number == slider["active"]} and len(shown) == 2
+            for key in shown:
+                place = int(key.removeprefix("annotations[").removesuffix("].visible"))
+                for texts_ in (made["layout"]["annotations"], made["layout"]["meta"]["narrow"]["annotations"]):
+                    assert texts_[place]["text"].startswith(f"{phase}: bound by ")
             assert {phase in made["data"][index]["name"] for index in indices} == {True}
             assert {len(values) for values in change.values()} == {len(indices)}
             if number == slider["active"]:
                 assert change["x"] == [made["data"][index]["x"] for index in indices]
                 assert change["y"] == [made["data"][index]["y"] for index in indices]
         longer = steps[-1]["args"]
-        place = next(i for i, index in enumerate(longer[1]) if made["data"][index]["name"].endswith("whole phase"))
-        assert longer[0]["x"][place] != made["data"][longer[1][place]]["x"]
+        place = next(i for i, index in enumerate(longer[2]) if made["data"][index]["name"].endswith("whole phase"))
+        assert longer[0]["x"][place] != made["data"][longer[2][place]]["x"]
     assert "sliders" not in figure(chart, sliders=False)["layout"]
     assert "sliders" not in figure(roofline([predicted("cpu")], with_stops=False))["layout"]
 
@@ -427,15 +455,20 @@ def test_hostile_names_show_as_text() -> None:
 
 @pytest.mark.parametrize(
     ("hw", "quants"),
-    [("rpi5,m2-ultra-76", "q4_0,q8_0,f16"), ("rtx-3090", "q4_k_m"), ("rtx-3090,h100-sxm,ryzen-7950x", "q4_0")],
+    [
+        ("rpi5,m2-ultra-76", "q4_0,q8_0,f16"),
+        ("rtx-3090", "q4_k_m"),
+        ("rtx-3090,h100-sxm,ryzen-7950x", "q4_0"),
+        ("rtx-5090,m4-max-40,h100-sxm", "q4_k_m"),
+    ],
 )
 def test_labels_do_not_stand_over_each_other(hw: str, quants: str) -> None:
     chart = rooflines(hw, "mistral-7b", quants)
-    size = {1: (850.0, 400.0), 2: (430.0, 400.0)}.get(len(chart.panels), (430.0, 300.0))
+    size = {1: rooflines_of._ALONE, 2: rooflines_of._BESIDE}.get(len(chart.panels), rooflines_of._IN_ROWS)
     for panel in chart.panels:
         assert panel.labels
-        for found, sheet in ((panel.labels, size), (panel.short_labels, (290.0, 260.0))):
-            square = roof_labels._Panel((), (), chart.x_ends, chart.y_ends, sheet)
+        for found, sheet in ((panel.labels, size), (panel.short_labels, rooflines_of._NARROW)):
+            square = Sheet((), Drawn(), chart.x_ends, chart.y_ends, sheet)
             boxes = [
                 square.box(*square.place(10**one.x, 10**one.y), one.anchor, one.lines)
                 for one in found
@@ -443,6 +476,47 @@ def test_labels_do_not_stand_over_each_other(hw: str, quants: str) -> None:
             ]
             for number, box in enumerate(boxes):
                 assert not any(box.meets(other) for other in boxes[:number]), found[number]
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu", "experts", "prefill alone", "decode alone"])
+def test_each_phase_is_named_beside_its_star(name: str) -> None:
+    prediction = predicted(name)
+    chart = roofline([prediction])
+    (panel,) = chart.panels
+    size = rooflines_of._ALONE
+    for found, sheet in ((panel.labels, size), (panel.short_labels, rooflines_of._NARROW)):
+        said = [one for one in found if one.kind == "phase"]
+        wanted = [(word, phase) for word in PHASES if (phase := getattr(prediction, word)) is not None]
+        assert [one.lines for one in said] == [(f"{word}: bound by {phase.bound}",) for word, phase in wanted]
+        square = Sheet((), rooflines_of._drawn(panel), chart.x_ends, chart.y_ends, sheet)
+        for label, (_, phase) in zip(said, wanted, strict=True):
+            star = math.log10(phase.intensity), math.log10(phase.flops / phase.seconds)
+            assert label.of == pytest.approx(star)
+            box = square.box(*square.place(10**label.x, 10**label.y), label.anchor, label.lines)
+            assert not any(box.meets(mark) for mark in square.taken)
+
+
+def test_names_of_trails_cross_nothing_and_ridges_are_all_named() -> None:
+    chart = rooflines("rtx-3090", "llama-3.1-8b", "q4_k_m")
+    (panel,) = chart.panels
+    square = Sheet(panel.roofs, rooflines_of._drawn(panel), chart.x_ends, chart.y_ends, rooflines_of._ALONE)
+    stated = [roof for roof in panel.roofs if roof.kind == "compute" and roof.standing == "theoretical"]
+    assert len([one for one in panel.labels if one.kind == "ridge"]) == len(stated) == 4
+    quiet = [one for one in panel.labels if one.kind == "trail"]
+    quiet += [one for one in panel.labels if one.kind == "roof" and len(one.lines) == 1]
+    boxes = [square.box(*square.place(10**one.x, 10**one.y), one.anchor, one.lines) for one in quiet]
+    assert len(boxes) >= len(stated)
+    for box in boxes:
+        assert not any(box.is_crossed(line) for line in square.lines)
+        assert not any(box.meets(mark) for mark in square.taken)
+
+
+def test_a_line_that_falls_or_only_touches() -> None:
+    box = Box(0.4, 0.6, 0.4, 0.6)
+    assert box.is_crossed(Line(0.0, 1.0, 1.0, -1.0))  # from the top left to the bottom right
+    assert not box.is_crossed(Line(0.0, 1.0, 0.6, 0.0))
+    assert not box.is_crossed(Line(0.0, 0.4, 0.0, 1.0))
+    assert box.is_crossed(Line(0.0, 1.0, 0.5, 0.0))
 
 
 @given(st.integers(1, 6), st.integers(1, 3), st.floats(0, 0.5))

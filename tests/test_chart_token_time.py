@@ -5,12 +5,16 @@ from __future__ import annotations
 import pytest
 
 from roofline import api, columns
-from roofline.charts.token_time import COLUMNS, PARTS, SHARES, asked, phase_seconds, token_times
+from roofline.charts.token_time import COLUMNS, PARTS, asked, phase_seconds, token_times
 from roofline.document.pictures import token_time_picture
 from roofline.plot import token_time as plot
 from roofline.prediction import Phase, Prediction
 from roofline.spec import SpecError
 
+#: Parts of Phase.shares, and which of the chart's make them up.
+SHARES = {
+    "memory": PARTS[:3], "compute": PARTS[3:4], "overhead": PARTS[4:5], "link": PARTS[5:6], "disk": PARTS[6:7],
+}  # fmt: skip
 #: Dense and of experts; a card, two of them in both ways, a chip, a CPU; with a host; behind a disk; state spaces.
 CASES: list[dict[str, object]] = [
     {"hw": "rtx-3090", "model": "llama-3.1-8b", "quant": "q4_k_m", "depth": 32768},

@@ -223,6 +223,32 @@ def test_an_empty_table_says_so() -> None:
     assert "| model | expected [tok/s] |" in markdown(document)
 
 
+def test_sections_of_one_name_are_different_places() -> None:
+    heads = ("Memory", "memory!", "Größe", "漢字", "Memory", "Memory 2")
+    text = page(Document("t", [Section(head, [Text(head)]) for head in heads]))
+    found = outline(text)
+    identities = [str(attributes["id"]) for tag, attributes in found.seen if tag == "section"]
+    assert len(set(identities)) == len(heads)
+    assert [f"#{name}" for name in identities] == [
+        attributes["href"] for tag, attributes in found.seen if tag == "a" and attributes.get("class") is None
+    ]
+
+
+def test_the_verdict_stands_before_the_list_of_sections() -> None:
+    text = page(small_document())
+    assert text.index("<main") < text.index('class="verdict"') < text.index("<nav") < text.index("<h2>Curves")
+
+
+def test_what_the_title_of_a_chart_says_is_no_caption_of_its_numbers_as_well() -> None:
+    chart = small_chart()
+    said = f"on {SCRIPT}"  # the subtitle of its figure
+    for caption, times in (("Speeds", 1), (said, 0)):
+        document = Document("t", [replace(chart, numbers=replace(chart.numbers, caption=caption)), Text("x")])
+        assert page(document).count('<p class="caption">') == times
+        lines = markdown(document).splitlines()
+        assert sum(line == caption for line in lines) == times
+
+
 def test_titles_are_plain_again() -> None:
     title, below = titles(small_chart())
     assert (title, below) == (
@@ -234,6 +260,28 @@ def test_titles_are_plain_again() -> None:
 
 
 # -- images -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands before the browser")
+def test_the_browser_of_an_image_reaches_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for itself: Chromium asks its maker for the time, updates and accounts when it starts."""
+    pytest.importorskip("kaleido")
+    log, before = tmp_path / "log.json", tmp_path / "browser"
+    before.write_text(f'#!/bin/sh\nexec "{required()}" "--log-net-log={log}" "$@"\n', encoding="utf-8")
+    before.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(before))
+    save_chart(small_chart(), tmp_path / "x.webp", "auto", "t")
+    assert (tmp_path / "x.webp").read_bytes()[8:12] == b"WEBP"
+    # Every line is an event; the log of a browser that was told to end may lack its last one.
+    constants, *events = log.read_text(encoding="utf-8").splitlines()
+    kinds = json.loads(constants.rstrip(",") + "}")["constants"]["logEventTypes"]
+    happened = {
+        kind: [line for line in events if line.rstrip("},").endswith(f'"type":{kinds[kind]}')] for kind in kinds
+    }
+    assert happened["URL_REQUEST_START_JOB"]  # the log is read as it is written
+    assert happened["HOST_RESOLVER_MANAGER_JOB"] == []  # no name is looked up
+    assert all("127.0.0.1:9" in line for line in happened["TCP_CONNECT_ATTEMPT"] if "address" in line)
 
 
 @pytest.mark.browser
@@ -260,10 +308,21 @@ def test_a_missing_browser_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "no-such-browser"))
     with pytest.raises(
         SpecError,
-        match=r"\.png is drawn by Chrome or Chromium, and none was found: .*apt install chromium.*BROWSER_PATH",
+        match=r"Chrome or Chromium, and BROWSER_PATH names no program: .*no-such-browser: .*apt install chromium",
     ):
         save_chart(small_chart(), tmp_path / "x.png", "auto", "t")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a program of another system")
+def test_a_browser_that_ends_at_once_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("kaleido")
+    monkeypatch.setenv("BROWSER_PATH", str(shutil.which("true")))
+    with pytest.raises(SpecError, match=r"^--out: the browser drew no \.pdf: [^()\n]+$"):
+        save_chart(small_chart(), tmp_path / "x.pdf", "auto", "t")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_missing_kaleido_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

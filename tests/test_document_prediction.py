@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from roofline.document.blocks import Block, Chart, Document, Section, Table, Text
+from roofline.document.blocks import Block, Chart, Command, Document, Section, Table, Text
 from roofline.document.html import page
 from roofline.document.markdown import markdown
 from roofline.document.prediction import Case, report
@@ -97,6 +97,7 @@ def test_every_number_of_the_json_is_in_it(case: Case, document: Document) -> No
         one = {key: one[key] for key in ("workload", "memory", "prefill", "decode")}
     if not (case.prediction.prefill or case.prediction.decode):
         one.pop("placement", None)
+        del one["total_s"]  # nothing takes no time
     cells = {text for table in tables(document) for row in written(table.rows, table.columns)[1] for text in row}
     words = " ".join(cells | {block.text for block in blocks(document.blocks) if isinstance(block, Text)})
     missing = [(key, value) for key, value in numbers(one) if as_written(key, value) not in cells]
@@ -135,6 +136,21 @@ def test_it_begins_with_the_verdict_and_ends_with_what_it_rests_on(case: Case, d
     assert len(set(headings)) == len(headings)
 
 
+def test_the_same_is_not_said_twice(document: Document) -> None:
+    said = [block.text for block in blocks(document.blocks) if isinstance(block, Text)]
+    said += [table.caption for table in tables(document) if table.caption]
+    assert len(set(said)) == len(said)
+    assert str(said).count("8 of 10 measurements") <= 1
+
+
+def test_a_figure_is_known_by_the_file_that_states_it() -> None:
+    """A card and its host both have a bandwidth."""
+    found = report([case_of("a part on the host")], [])
+    named = {table.caption: [row["name"] for row in table.rows] for table in tables(found) if "basis" in table.columns}
+    assert sum("memory.bandwidth" in names for names in named.values()) == 2
+    assert all(len(set(names)) == len(names) for names in named.values())
+
+
 def test_the_bill_adds_up_to_the_total(case: Case, document: Document) -> None:
     (bill,) = (table for table in tables(document) if table.caption == "The bill, line by line")
     memory = case.prediction.memory
@@ -153,7 +169,11 @@ def test_charts_are_there_where_there_is_something_to_draw(case: Case, document:
 
 
 def test_what_does_not_fit_says_what_would() -> None:
-    found = report([case_of("too large")], [])
+    case = case_of("too large")
+    found = report([case], [])
+    (verdict,) = (block for block in blocks(found.blocks) if isinstance(block, Text) and block.strong)
+    missing = -record(case.prediction)["memory"]["margin_bytes"]
+    assert verdict.text == f"Does not fit: {cell('margin_bytes', missing)} more memory would be needed."
     (ways,) = (table for table in tables(found) if table.caption.startswith("What would fit"))
     assert "--quant" in str(ways.rows[0]["option"])
     assert not [table for table in tables(found) if table.caption.startswith("Speeds")]
@@ -162,9 +182,18 @@ def test_what_does_not_fit_says_what_would() -> None:
 def test_several_devices_stand_side_by_side_and_have_a_part_each() -> None:
     cases = [case_of("a card"), case_of("no generation")]
     found = report(cases, ["roofline report"], {"nonsense": "--hw: expected hardware"})
-    first = found.blocks[0]
-    assert isinstance(first, Table)
+    verdict, first = found.blocks[:2]
+    assert isinstance(verdict, Text) and isinstance(first, Table)
+    assert verdict.strong
     assert [row["hardware"] for row in first.rows] == ["rtx-4090", "m2-max-38"]
+    # Decode of the card alone, since the other was asked for a prompt alone; prefill from the slower to the faster.
+    slow, fast = (cell("tok_s", record(cases[place].prediction)["prefill"]["tok_s"]) for place in (1, 0))
+    assert verdict.text.startswith(f"Decode {cell('tok_s', record(cases[0].prediction)['decode']['tok_s'])} tok/s (rtx")
+    assert verdict.text.endswith(f"; prefill from {slow} tok/s (m2-max-38) to {fast} tok/s (rtx-4090).")
+    # No chart stands in a section that is about something else.
+    asked = next(block for block in found.blocks if isinstance(block, Section) and block.heading == "What was asked")
+    assert [type(block) for block in asked.blocks] == [Command]
+    assert not [block for block in found.blocks if isinstance(block, Chart)]
     assert any("nonsense is not among them: --hw: expected hardware" in str(block) for block in found.blocks)
     charts = [block.identity for block in blocks(found.blocks) if isinstance(block, Chart)]
     assert len(set(charts)) == len(charts)

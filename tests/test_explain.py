@@ -142,6 +142,19 @@ def test_every_what_if_is_what_a_prediction_says(result: Prediction, case: dict[
     assert changes["after 8192 tokens of context"].decode_tok_s == speed(roofline.predict(**{**case, "depth": 8192}))
 
 
+def test_a_pair_whose_host_has_next_to_nothing_is_explained() -> None:
+    # All layers fit the card: the host has the token embedding, of which it computes nothing.
+    pair = roofline.predict("rtx-3090+ryzen-7950x", "qwen3-32b", "q4_k_m")
+    assert pair.placement is not None and pair.placement.is_whole(pair.model.layers)
+    for name, phase in (("prefill", pair.prefill), ("decode", pair.decode)):
+        assert phase is not None
+        lines = operator_table(phase, name)
+        assert any(float(cost.bytes) == 0 for cost in phase.operators)  # the transfers, which the table leaves out
+        assert all(line.seconds > 0 for line in lines)
+        assert sum(line.share for line in lines) == pytest.approx(1)
+    assert why(pair)
+
+
 def test_what_ifs_go_the_right_way(result: Prediction) -> None:
     assert result.decode
     now = float(result.decode.tok_s)

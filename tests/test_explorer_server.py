@@ -1,6 +1,7 @@
 """The explorer's server: whom it answers, with which headers, and that nothing hostile gets more than a line."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -13,11 +14,11 @@ from typing import Any
 import pytest
 from werkzeug.test import Client, TestResponse
 
-from roofline.explorer import guard
+from roofline.explorer import guard, names, server
 from roofline.explorer.controls import CONTROLS, values
 from roofline.explorer.pictures import PICTURES
 from roofline.explorer.server import guarded, is_loopback, make_app, serve
-from roofline.explorer.state import State
+from roofline.explorer.state import State, to_query
 from roofline.spec import SpecError
 from tests.explorers import ROOFLINE, port_of, running
 
@@ -165,7 +166,7 @@ def test_what_is_not_there_is_told_in_a_line(client: Client, path: str) -> None:
 @pytest.mark.parametrize(
     "body",
     [b"", b"{", b"[]", b"null", b'"x"', b"{}", b'{"output": 1}', b'{"output": {}, "inputs": []}',
-     b'{"output": "x.y", "inputs": []}', b"[" * 10_000, b'{"output": "later-depth.data", "inputs": [1], "state": null}',
+     b'{"output": "x.y", "inputs": []}', b"[" * 10_000, b'{"output": "rest.data", "inputs": [1], "state": null}',
      b"\xff\xfe"],
     ids=lambda body: repr(body[:24]),
 )  # fmt: skip
@@ -213,14 +214,13 @@ def test_the_page_moves_with_its_controls(client: Client) -> None:
     assert "Mistral 7B" in told["verdict"]["children"]
     assert told["view"]["data"]["query"].startswith("hw=rpi5,rtx-3090&model=mistral-7b&quant=q4_0")
     assert told["command"]["children"].count("\n") == 1
-    charts = told["view"]["data"]["charts"]
-    for picture in (one for one in PICTURES if not one.soon):
-        later = ask(client, f"later-{picture.identity}.data", State()).get_json()["response"][
-            f"later-{picture.identity}"
-        ]
-        charts[later["data"]["name"]] = later["data"]["chart"]
+    query = told["query"]["data"]
+    assert query == told["view"]["data"]["query"]
+    rest = ask(client, "rest.data", State(), **{"query.data": query}).get_json()["response"]["rest"]["data"]
+    assert rest["query"] == query
+    charts = told["view"]["data"]["charts"] | rest["charts"]
     assert set(charts) == {picture.identity for picture in PICTURES}
-    assert all(chart["figure"]["data"] for chart in charts.values())
+    assert all(json.loads(chart)["figure"]["data"] for chart in charts.values())
 
 
 def test_a_control_that_cannot_be_read_changes_nothing_else(client: Client) -> None:
@@ -243,9 +243,28 @@ def test_all_devices_failing_leaves_a_page(client: Client) -> None:
     assert answer.status_code == 200
     told = answer.get_json()["response"]
     assert "None of these devices" in told["verdict"]["children"]
-    charts = told["view"]["data"]["charts"]
-    assert charts["roofline"]["figure"] is None and "cuda" in charts["roofline"]["notes"][0]
-    assert ask(client, "later-depth.data", State(hw=("rpi5",), backend="cuda")).status_code == 200
+    roofline = json.loads(told["view"]["data"]["charts"]["roofline"])
+    assert roofline["figure"] is None and "cuda" in roofline["notes"][0]
+    rest = ask(client, "rest.data", State(), **{"query.data": told["query"]["data"]})
+    assert all(
+        json.loads(text)["figure"] is None for text in rest.get_json()["response"]["rest"]["data"]["charts"].values()
+    )
+
+
+def test_what_the_browser_offers_is_no_component(client: Client) -> None:
+    """Every component is looked at with every change: lists of a hundred names stand in the page as they are."""
+    page = get(client).text
+    listed = page.partition('<datalist id="all-hardware">')[2].partition("</datalist>")[0]
+    assert listed.count("<option") == len(names.titles("hardware")) > 100
+    layout = get(client, "/_dash-layout").text
+    assert "Datalist" not in layout and layout.count('"namespace"') < 150
+    for identity in re.findall(r'"list":"([^"]*)"', layout):
+        assert f'<datalist id="{identity}">' in page
+
+
+def test_hostile_names_are_text_in_what_the_browser_offers() -> None:
+    told = server._datalist("x", ['"><script>alert(1)</script>', "{%scripts%}"])
+    assert told.count("<") == 4 and "{" not in told and "&quot;&gt;&lt;script" in told
 
 
 # -- a real server ----------------------------------------------------------------------------------------------------
@@ -334,8 +353,11 @@ def test_what_is_loopback() -> None:
 
 def test_two_may_ask_at_a_time(client: Client) -> None:
     answers: list[int] = []
+    query = to_query(State(depth=100))
     threads = [
-        threading.Thread(target=lambda: answers.append(ask(client, "later-depth.data", State(depth=100)).status_code))
+        threading.Thread(
+            target=lambda: answers.append(ask(client, "rest.data", State(), **{"query.data": query}).status_code)
+        )
         for _ in range(4)
     ]
     for thread in threads:

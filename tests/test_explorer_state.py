@@ -143,6 +143,8 @@ HOSTILE = {
     "hw=rpi5&set=bandwidth": "--set",
     "hw=rpi5,rpi4,n100,n150,rtx-3090,rtx-4090,a100-sxm-80": "--hw",
     "hw=" + "rtx-3090+" * 8 + "ryzen-7950x": "",  # long, and eight of one are a count
+    "hw=rtx-3090x8+rtx-4090+ryzen-7950x": "at most 8 devices together",
+    "hw=rtx-3090x5+ryzen-7950x,rtx-4090x4+ryzen-7950x": "at most 8 devices in all",
     "hw=rtx-3090x999": "--hw",
     "hw=%F0%28%8C%28": "--hw",
     "hw=rpi5&flash-attn=maybe": "--flash-attn",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline import units
-from roofline.units import UnitError, count, format_number, format_quantity, parse, round_digits
+from roofline.units import UnitError, count, format_duration, format_number, format_quantity, parse, round_digits
 
 SI = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
 
@@ -186,3 +186,14 @@ def test_rounding_keeps_the_digits_asked_for(value: float, digits: int) -> None:
 )
 def test_a_prefix_multiplies_whatever_the_unit(prefix: str, number: float, unit: str) -> None:
     assert parse(f"{number} {prefix}{unit}", unit) == pytest.approx(number * SI[prefix], rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.41, "410 ms"), (115, "115 s"), (999.4, "999 s"), (999.6, "16.7 min"), (2112, "35.2 min"), (7199, "120 min"),
+        (7200, "2.00 h"), (86400, "24.0 h"), (172800, "2.00 d"), (math.inf, "inf s"),
+    ],
+)  # fmt: skip
+def test_long_times_are_told_by_the_clock(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -14,7 +14,16 @@ import numpy as np
 from roofline import api
 from roofline.charts import observed
 from roofline.charts.curve import Curves, Line, Mark, Panel, Series
-from roofline.charts.lineups import Choice, NoRoomError, choices, described, hardware_id, model_id, worked_out
+from roofline.charts.lineups import (
+    Choice,
+    NoRoomError,
+    choices,
+    described,
+    device_name,
+    hardware_id,
+    model_id,
+    worked_out,
+)
 from roofline.charts.sampling import Ask, Banded, Samples, sample
 from roofline.charts.steps import batches, depth_ticks, depths, octaves
 from roofline.inverse import LONGEST
@@ -121,8 +130,9 @@ def batch_curves(
     """Decode speed against the sequences that are generated at a time, of all together and of each.
 
     Each sequence has its own `prompt` and `depth` in the cache when its `gen` tokens begin, as in `roofline users` and
-    llama-batched-bench. The knee is serving.knee's: each user keeps half of a lone one's speed. A curve ends where
-    memory does, unless settings has a disk. batch: batches that are among the points.
+    llama-batched-bench. The knee is serving.knee's: each user keeps half of a lone one's speed; where layers are placed
+    for each batch there is none. A curve ends where memory does, unless settings has a disk. batch: batches that are
+    among the points.
     """
     p, g, d = (one_number(name, str(text)) for name, text in (("prompt", prompt), ("gen", gen), ("depth", depth)))
     asked = numbers("batch", str(batch))
@@ -146,7 +156,8 @@ def batch_curves(
         if samples.x.size:
             bend = knee(np.asarray(samples.seconds))
             keep |= np.isin(samples.x, (samples.ends or 0.0, bend.users))
-            if not bend.more:
+            # With other layers at each batch there is no one server to have a knee.
+            if not bend.more and len(set(samples.layers)) < 2:
                 at = int(np.searchsorted(samples.x, bend.users))
                 marks["decode"] = [Mark(float(bend.users), float(samples.tok_s[at]), "knee")]
                 marks["user"] = [Mark(float(bend.users), float(samples.tok_s[at] / bend.users), "knee")]
@@ -202,13 +213,14 @@ def _series(
         raise NoRoomError(f"--hw: {memory_words(ask(1.0 if axis == 'batch' else 0.0).memory)}")
     ends = [line.ends for line in lines.values() if line.ends is not None]
     if ends:
-        who = choice.name or first.machine.hardware.name
+        who = choice.name or device_name(first)
         notes.append(f"{who}: memory holds {_amount(axis, min(ends))}.")
     used = [number for samples, _ in found.values() for number in samples.layers]
     if used and min(used) < max(used):
         notes.append(
             f"{choice.name or choice.hw}: as many layers on the GPU as fit at each {axis}, {max(used)} to {min(used)} "
-            f"of {first.model.layers + 1}; one run keeps what it starts with: --gpu-layers {min(used)}."
+            f"of {first.model.layers + 1}; one run keeps what it starts with: --gpu-layers {min(used)}"
+            f"{', which has a knee' if axis == 'batch' else ''}."
         )
     return named(choice, first, lines), first, notes
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from math import log10
 from typing import Any, Literal
 
+from roofline import catalog
 from roofline.charts.pareto_labels import ends, labels
 from roofline.comparison import Line, compare
 from roofline.comparison_report import LEGEND
@@ -125,9 +126,15 @@ def pareto(
             raise SpecError(f"{option}: expected one, since a small one is always faster, found {short(given)}")
     if not _workload(words).gen:
         raise SpecError("--gen: expected tokens to generate for a decode speed, found 0")
-    first = compare(hardware, model, quant, terms, prices, **words)
-    names = [name for line in first for name in _with_enough_memory(line, model, quant, most_count, words)]
-    lines = compare(",".join(dict.fromkeys(names)), model, quant, terms, prices, **words)
+    chosen = {
+        line.asked: _with_enough_memory(line, model, quant, most_count, words)
+        for line in compare(hardware, model, quant, terms, **words)
+    }
+    names = list(dict.fromkeys(name for found in chosen.values() for name in found))
+    replaced = {catalog.normalise(asked): found for asked, found in chosen.items() if asked not in names}
+    of_them = {text: replaced.get(catalog.normalise(text.rpartition("=")[0])) for text in prices}
+    used = [text for text, found in of_them.items() if not found]
+    lines = compare(",".join(names), model, quant, terms, used, **words)
     points = [point for line in lines if (point := _point(line, x)) is not None]
     if not points:
         raise SpecError(_nothing(lines, x))
@@ -154,8 +161,14 @@ def pareto(
         ),
         x_ends=x_ends,
         y_ends=y_ends,
-        notes=tuple(_notes(lines, judged, x, terms)),
+        notes=(*_notes(lines, judged, x, terms), *_unused(of_them)),
     )
+
+
+def _unused(prices: Mapping[str, Sequence[str] | None]) -> Iterator[str]:
+    """Prices of machines that are too small, and what stands there instead."""
+    for text, instead in ((text, instead) for text, instead in prices.items() if instead):
+        yield f"The price {text} is not used: too small, {listed(instead)} is there instead."
 
 
 def _with_enough_memory(

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from roofline.calculator import predict as calculate
+from roofline.charts.label_sheet import Label
 from roofline.charts.marks import Stop, stops
 from roofline.charts.measured import Measured, measured
-from roofline.charts.roof_labels import Label
 from roofline.charts.roofs import Roof, sides
 from roofline.prediction import Phase, Prediction
 

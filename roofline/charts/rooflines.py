@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from roofline import api
+from roofline.charts.label_sheet import Drawn
 from roofline.charts.marks import Mark, Whole
-from roofline.charts.roof_labels import Drawn, labels, short_labels
+from roofline.charts.roof_labels import labels, short_labels
 from roofline.charts.roofline_notes import COLUMNS, note, panel_rows
 from roofline.charts.roofline_series import (
     MOVES,
@@ -40,7 +41,7 @@ from roofline.units import format_quantity
 MOST_PANELS, MOST_SERIES = 6, 6
 _STAR = 14.0  # what a whole phase takes [px]
 #: About how wide and high a panel is, for its labels [px]: alone, beside another, in rows, on a narrow page.
-_ALONE, _BESIDE, _IN_ROWS, _NARROW = (850.0, 400.0), (430.0, 400.0), (430.0, 300.0), (290.0, 260.0)
+_ALONE, _BESIDE, _IN_ROWS, _NARROW = (850.0, 480.0), (430.0, 420.0), (430.0, 330.0), (290.0, 260.0)
 _FOR_LABELS, _FOR_LABELS_BESIDE = 0.25, 0.4  # more width, at the right for the labels of arithmetic [1]
 
 

@@ -191,7 +191,7 @@ def _with_ridges(found: Sequence[Roof]) -> list[Roof]:
         key = (one.side, one.standing)
         peak = one.value if one.kind == "compute" else highest.get(key) or max(highest.values(), default=0.0)
         bandwidth = memories[key] if one.kind == "compute" else one.value
-        made.append(replace(one, ridge=Ceilings(peak, bandwidth).ridge_point) if peak else one)
+        made.append(replace(one, ridge=float(Ceilings(peak, bandwidth).ridge_point)) if peak else one)
     return made
 
 

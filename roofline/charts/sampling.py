@@ -80,8 +80,8 @@ def _holds(one: Prediction, memory: MemoryBill, shape: tuple[int, ...]) -> Array
     """Where a bill of it fits, or what does not is read from the disk."""
     holds = np.asarray(memory.fits)
     if one.disk is not None:
-        side = one.machine if one.placement is None or one.placement.host is None else one.placement.host
-        holds = holds | (np.asarray(disk_roof(memory, side, one.disk.rate).missing) <= 0)
+        side, around = memory.host or memory, one.placement.host if one.placement else None
+        holds = holds | (np.asarray(disk_roof(side, around or one.machine, one.disk.rate).missing) <= 0)
     return np.broadcast_to(holds, shape)
 
 
@@ -109,16 +109,15 @@ def _last(one: Prediction, axis: str, xs: Array, runs: Array, anew: bool) -> flo
 def _placed(whole: Prediction, workload: Workload, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """The layers on the device at each element, as inverse.most_layers finds them [1], and whether the rest is held."""
     assert whole.placement is not None  # of a device with its host
-    number, every = whole.placement.gpu_layers, whole.model.layers + 1  # an array is placed for its largest element
-    layers, runs, least = np.full(shape, number), np.zeros(shape, dtype=bool), number
-    while number <= every:
+    least = whole.placement.gpu_layers  # an array is placed for its largest element
+    layers, runs = np.full(shape, least), np.zeros(shape, dtype=bool)
+    for number in range(least, whole.model.layers + 2):
         placement = replace(whole.placement, gpu_layers=number)
         memory = bill(whole.model, whole.weights, whole.machine, workload, placement)
-        held = np.broadcast_to(np.asarray(replace(memory, host=None).fits), shape)
-        chosen = held | (number == least)
-        layers, runs = np.where(chosen, number, layers), np.where(chosen, _holds(whole, memory, shape), runs)
-        # Beyond the first that fits nowhere all layers may: nothing is fetched from the host then.
-        number = number + 1 if held.any() or number in (least, every) else every
+        held = np.broadcast_to(np.asarray(replace(memory, host=None).fits), shape) | (number == least)
+        if not held.any():
+            break
+        layers, runs = np.where(held, number, layers), np.where(held, _holds(whole, memory, shape), runs)
     return layers, runs
 
 

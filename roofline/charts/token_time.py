@@ -22,10 +22,6 @@ from roofline.spec import SpecError
 
 #: What time goes to, from the axis outwards.
 PARTS = ("weights", "KV cache", "activations", "compute", "launches", "link", "disk")
-#: Parts of Phase.shares, and which of ours make it up.
-SHARES = {
-    "memory": PARTS[:3], "compute": PARTS[3:4], "overhead": PARTS[4:5], "link": PARTS[5:6], "disk": PARTS[6:7],
-}  # fmt: skip
 COLUMNS = ("hardware", "model", "quant", "kv", "phase", "part", "seconds", "share", "token_s")
 DECADE = 10.0  # bars further apart than this have one length
 ROOM = 1.22  # of an axis by its longest bar

@@ -134,7 +134,7 @@ def _table(table: Table, label: str = "") -> str:
     # The caption stands outside of the box, in which it would be as wide as the table, and clipped on a phone.
     return (
         f"{_maybe('p', 'caption', table.caption)}\n"
-        f'<div class="scroll" role="region" aria-label="{_text(table.caption or label or "Table")}" tabindex="0">\n'
+        f'<div class="scroll" role="group" aria-label="{_text(table.caption or label or "Table")}" tabindex="0">\n'
         f"<table>\n<thead>\n<tr>{head}</tr>\n</thead>\n<tbody>\n" + "\n".join(lines) + "\n</tbody>\n</table>\n</div>"
     )
 

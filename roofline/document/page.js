@@ -14,7 +14,7 @@
   const prefersDark = matchMedia("(prefers-color-scheme: dark)");
   const onPaper = matchMedia("print");
   const coarse = matchMedia("(pointer: coarse)").matches;
-  let printing = onPaper.matches;
+  let printing = false;
 
   const isDark = () => !printing && (theme === "dark" || (theme === "auto" && prefersDark.matches));
 
@@ -138,7 +138,7 @@
     const box = document.getElementById(element.dataset.of);
     const figure = parsed(element);
     figure.layout ??= {};
-    if (!Object.keys(figure.layout).some((key) => key === "legend")) figure.layout.legend = {};
+    figure.layout.legend ??= {};
     return { box, figure, height: box.clientHeight, drawn: false, dark: false, narrow: false };
   });
 
@@ -166,9 +166,8 @@
   // On paper: light, as wide as the paper, and nothing folded but the numbers under the charts.
   let opened = [];
   const paper = (wanted) => {
-    if (wanted === printing && drawnForPaper === wanted) return;
+    if (wanted === printing) return;
     printing = wanted;
-    drawnForPaper = wanted;
     if (wanted) {
       opened = [...document.querySelectorAll("details.section:not([open])")];
       for (const part of opened) part.open = true;
@@ -176,7 +175,7 @@
     drawAll((chart) => chart.drawn || seen(chart));
     if (!wanted) for (const part of opened.splice(0)) part.open = false;
   };
-  let drawnForPaper = false;
+  paper(onPaper.matches);
   addEventListener("beforeprint", () => paper(true));
   addEventListener("afterprint", () => paper(false));
   onPaper.addEventListener("change", ({ matches }) => paper(matches));

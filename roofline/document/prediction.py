@@ -118,7 +118,7 @@ def _summary(prediction: Prediction) -> list[Block]:
     speeds = [{"phase": _phase_name(name, prediction), **one[name]} for name in phases(prediction)]
     return [
         Text(_verdict(prediction), strong=True),
-        Table(speeds, _SPEEDS, f"Speeds. {sentence(band_words(prediction))}"),
+        *([Table(speeds, _SPEEDS, f"Speeds. {sentence(band_words(prediction))}")] if speeds else []),
         *_times(one),
     ]
 
@@ -173,7 +173,7 @@ def _verdict_of_several(predictions: Sequence[Prediction]) -> str:
             parts.append(f"{name} {'from ' if len(known) > 1 else ''}{' to '.join(dict.fromkeys(ends))}")
     if short:
         parts.append(f"{short} of {len(predictions)} {'does' if short == 1 else 'do'} not fit")
-    return sentence("; ".join(parts or ["nothing was asked for"]))
+    return sentence(f"{'; '.join(parts or ['nothing was asked for'])}.")
 
 
 def _ways(ways: Sequence[WayOut]) -> list[Block]:

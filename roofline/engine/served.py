@@ -19,7 +19,7 @@ from roofline.engine.benchmark import Benchmark, here, keep
 from roofline.engine.server import ServerRun, measure_server
 from roofline.engine.server.results import Measured
 from roofline.spec import SpecError
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number, format_quantity
 
 #: Share of a model's bytes by which a server's own word may differ before it is taken for another file.
 OTHER_FILE = 0.03
@@ -130,7 +130,7 @@ def _remarks(run: ServerRun, model: str, quant: str) -> list[str]:
     """What to know of a run over HTTP."""
     found = [*run.problems, *run.notes]
     if run.connect_s is not None:
-        found.append(f"connecting took {format_quantity(run.connect_s, 's')} and is in no figure")
+        found.append(f"connecting took {format_duration(run.connect_s)} and is in no figure")
     if run.tokens_per_char and run.second_tokens_per_char:
         counted, second = run.tokens_per_char, run.second_tokens_per_char
         speeds = [

@@ -12,7 +12,7 @@ from roofline.explorer.bill import bills
 from roofline.explorer.cards import cards, key
 from roofline.explorer.controls import CONTROLS, hardware_options, kv_options, roof_options, values, words_of
 from roofline.explorer.names import hardware
-from roofline.explorer.pictures import PICTURES, shown, table
+from roofline.explorer.pictures import PICTURES, sent, table
 from roofline.explorer.view import devices, focused, verdict
 from roofline.spec import SpecError, one_line
 
@@ -53,6 +53,7 @@ def connect(app: Dash, initial: states.State) -> None:
         Output("bill", "children"),
         Output("command", "children"),
         Output("view", "data"),
+        Output("query", "data"),
         Output("roof", "options"),
         Output("roof", "value"),
         Output("key", "children"),
@@ -73,7 +74,7 @@ def connect(app: Dash, initial: states.State) -> None:
             more = link.get("lines")
             lines += [line for line in more if isinstance(line, str)] if isinstance(more, list) else []
         if problems:
-            return _alert(lines), *[no_update] * 8
+            return _alert(lines), *[no_update] * 9
         return (
             _alert(lines),
             verdict(found),
@@ -83,16 +84,21 @@ def connect(app: Dash, initial: states.State) -> None:
             {
                 "query": query,
                 "moved": ctx.triggered_id if len(ctx.triggered) == 1 else "",
-                "charts": {one.identity: shown(one.identity, state) for one in PICTURES if one.soon},
+                "charts": {one.identity: sent(one.identity, state) for one in PICTURES if one.soon},
             },
+            query,
             roof_options(state),
             focus,
             key(found),
         )
 
-    for picture in PICTURES:
-        if not picture.soon:
-            _follow(app, picture.identity)
+    @app.callback(Output("rest", "data"), Input("query", "data"), prevent_initial_call=True)
+    def follow(query: Any) -> Any:
+        """The charts that take longer, worked out while the browser draws the others."""
+        if not isinstance(query, str):
+            return no_update
+        state, _ = states.from_query(query)
+        return {"query": query, "charts": {one.identity: sent(one.identity, state) for one in PICTURES if not one.soon}}
 
     @app.callback(
         *(Output(f"table-{picture.identity}", "children") for picture in PICTURES),
@@ -112,32 +118,17 @@ def connect(app: Dash, initial: states.State) -> None:
         ClientsideFunction(namespace="explorer", function_name="show"), Output("drawn", "data"), Input("view", "data")
     )
     app.clientside_callback(
+        ClientsideFunction(namespace="explorer", function_name="follow"),
+        Output("followed", "data"),
+        Input("rest", "data"),
+    )
+    app.clientside_callback(
         ClientsideFunction(namespace="explorer", function_name="copy"),
         Output("copied", "children"),
         Input("copy-command", "n_clicks"),
         Input("copy-link", "n_clicks"),
         State("command", "children"),
         prevent_initial_call=True,
-    )
-
-
-def _follow(app: Dash, identity: str) -> None:
-    """Add the callbacks of a chart that takes longer than the cards, so that it comes beside everything else."""
-
-    # Without `roof`, which it does not show: `move` sets it, and Dash would wait for that.
-    @app.callback(Output(f"later-{identity}", "data"), *(Input(one, "value") for one in CONTROLS if one != "roof"))
-    def follow(*controls: Any) -> Any:
-        state, problems = states.read(words_of((*controls, "")))
-        return (
-            no_update
-            if problems
-            else {"name": identity, "query": states.to_query(state), "chart": shown(identity, state)}
-        )
-
-    app.clientside_callback(
-        ClientsideFunction(namespace="explorer", function_name="follow"),
-        Output(f"followed-{identity}", "data"),
-        Input(f"later-{identity}", "data"),
     )
 
 

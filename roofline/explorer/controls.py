@@ -68,7 +68,6 @@ def controls(state: State) -> list[Any]:
                     ],
                     className="with-button",
                 ),
-                html.Datalist([html.Option(value=name) for name in names.titles("hardware")], id="all-hardware"),
             ],
             className="field",
         ),
@@ -179,6 +178,14 @@ def _backend_options() -> list[dict[str, str]]:
     return [{"label": "the usual one", "value": NATIVE}, *({"label": one, "value": one} for one in BACKENDS)]
 
 
+def offers() -> dict[str, tuple[str, ...]]:
+    """What the browser offers while one types, by the id of the list: not part of Dash's page, where each would be a
+    component that is looked at with every change.
+    """
+    examples = {f"{control_id(option)}-examples": offered for option, offered in _EXAMPLES.items()}
+    return {"all-hardware": tuple(names.titles("hardware")), **examples}
+
+
 # -- parts ------------------------------------------------------------------------------------------------------------
 
 
@@ -202,11 +209,7 @@ def _text(option: str, value: str) -> Any:
     identity = control_id(option)
     listed: dict[str, Any] = {"list": f"{identity}-examples"} if examples else {}
     keys: dict[str, Any] = {"inputMode": "text" if option == "set" else "numeric"}
-    control = dcc.Input(
+    return dcc.Input(
         id=identity, type="text", value=value, placeholder=_HINTS.get(option, _SET_EXAMPLE), autoComplete="off",
         spellCheck=False, maxLength=400, **keys, **listed,
     )  # fmt: skip
-    if not examples:
-        return control
-    offered = html.Datalist([html.Option(value=one) for one in examples], id=f"{identity}-examples")
-    return html.Div([control, offered])

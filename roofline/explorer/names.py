@@ -11,20 +11,26 @@ from roofline.spec import SpecError, read_toml
 from roofline.units import short
 
 LONGEST = 120  # characters of a name; the longest of the catalog have 30
-MOST_PARTS = 16  # devices of one line-up, so that placing layers on them stays quick
+MOST_PARTS = 8  # devices of one line-up beside its host, so that placing layers on them stays quick
 _FILES = ("/", "\\", ".toml", ".gguf", ".json")
 
 
 def hardware(text: str) -> str:
     """The canonical spelling of a device, a count of it, or a line-up: '2x RTX 3090 + ryzen 7950x' has one.
 
-    SpecError for what the catalog does not have, for files, and for line-ups of more than MOST_PARTS devices.
+    SpecError for what the catalog does not have, for files, and for line-ups of more than MOST_PARTS.
     """
-    lineup = line_up(_checked("hw", text, "devices"))
-    count = sum(catalog.load_hardware(name).spec.count for name in lineup.devices)
+    identity = line_up(_checked("hw", text, "devices")).id
+    count = parts(identity)
     if count > MOST_PARTS:
         raise SpecError(f"--hw: expected at most {MOST_PARTS} devices together, found {count} in {short(text)}")
-    return lineup.id
+    return identity
+
+
+@lru_cache(maxsize=256)
+def parts(identity: str) -> int:
+    """How many devices a line-up has beside its host, each of a count counted."""
+    return sum(catalog.load_hardware(name).spec.count for name in line_up(identity).devices)
 
 
 def model(text: str) -> str:

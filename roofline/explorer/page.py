@@ -20,13 +20,7 @@ def page(state: State) -> html.Div:
             dcc.Store(id="view"),
             dcc.Store(id="link-problems"),
             dcc.Store(id="open-tables", data=[]),
-            dcc.Store(id="drawn"),
-            *(
-                dcc.Store(id=f"{what}-{one.identity}")
-                for one in PICTURES
-                if not one.soon
-                for what in ("later", "followed")
-            ),
+            *(dcc.Store(id=name) for name in ("query", "drawn", "rest", "followed")),
             html.A("Skip to the results", href="#results", className="skip"),
             html.Header(
                 [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,8 +25,8 @@ from roofline.units import UnitError
 class Picture:
     """A chart of the page. identity: its id; heading: what it shows; size: its class in the style sheet.
 
-    soon: whether it is made so quickly that it travels with the cards; the others follow, and are worked out while the
-    browser draws.
+    soon: whether it is made so quickly that it travels with the cards; the others follow in one answer, and are worked
+    out while the browser draws.
     """
 
     identity: str
@@ -122,6 +123,11 @@ def _worked_out(identity: str, state: State) -> tuple[Any, str]:
         return _BY_ID[identity].work_out(state), ""
     except (SpecError, UnitError) as error:
         return None, str(error)
+
+
+def sent(identity: str, state: State) -> str:
+    """A chart as JSON text, which passes through Dash as it is, for the script of the page to read."""
+    return json.dumps(shown(identity, state), separators=(",", ":"))
 
 
 def shown(identity: str, state: State) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import logging
 import socket
 from collections.abc import Callable, Iterable
 from contextlib import closing
+from html import escape
 from http import HTTPStatus
 from typing import Any
 
@@ -19,6 +20,7 @@ from werkzeug.exceptions import HTTPException
 
 from roofline.explorer import guard
 from roofline.explorer.callbacks import connect
+from roofline.explorer.controls import offers
 from roofline.explorer.page import page
 from roofline.explorer.state import State
 from roofline.plot import theme
@@ -47,6 +49,7 @@ _INDEX = """<!DOCTYPE html>
 <body>
 <noscript><p>The explorer needs JavaScript; `roofline predict` does not.</p></noscript>
 {%app_entry%}
+OFFERS
 <footer>{%config%}{%scripts%}{%renderer%}</footer>
 </body>
 </html>
@@ -160,7 +163,13 @@ def _index() -> str:
     rules = [_rule(light), f"@media (prefers-color-scheme: dark) {{ {_rule(theme.dark(light))} }}"]
     rules += [f".look-{place} {{ --own: var(--look-{place}); }}" for place in range(len(theme.SERIES))]
     found = _INDEX.replace("COLOURS", " ".join(rules)).replace("PLOTLY", _PLOTLY)
-    return found.replace("DARK_OF", json.dumps(dict(theme.DARK_OF)))
+    found = found.replace("DARK_OF", json.dumps(dict(theme.DARK_OF)))
+    return found.replace("OFFERS", "\n".join(_datalist(name, offered) for name, offered in offers().items()))
+
+
+def _datalist(name: str, offered: Iterable[str]) -> str:
+    options = "".join(f'<option value="{escape(one)}">' for one in offered)
+    return f'<datalist id="{name}">{options}</datalist>'.replace("{", "&#123;")  # Dash fills in what is in braces
 
 
 def _rule(colours: dict[str, str]) -> str:

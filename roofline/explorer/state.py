@@ -20,6 +20,7 @@ from roofline.spec import SpecError
 from roofline.units import UnitError, count, short
 
 MOST_DEVICES = 6
+MOST_PARTS = names.MOST_PARTS  # of all pairs and line-ups: their layers are placed anew for every point of a curve
 MOST_FIGURES = 8
 LONGEST_LINK = 4000  # characters
 LONGEST_FIGURE = 120
@@ -78,6 +79,9 @@ def _devices(given: tuple[str, ...]) -> tuple[str, ...]:
         raise SpecError("--hw: expected a device, found none")
     if len(found) > MOST_DEVICES:
         raise SpecError(f"--hw: expected at most {MOST_DEVICES} devices, found {len(found)}")
+    together = sum(names.parts(name) for name in found if "+" in name)
+    if together > MOST_PARTS:
+        raise SpecError(f"--hw: expected pairs and line-ups of at most {MOST_PARTS} devices in all, found {together}")
     return found
 
 

@@ -194,7 +194,7 @@ def _marks(here: _Here) -> Iterator[dict[str, Any]]:
             "y": [mark.tok_s],
             "text": [plain(mark.text)],
             "textposition": _beside(here.line, mark),
-            "textfont": {"size": 12, "color": TEXT},
+            "textfont": {"size": 12, "color": TEXT, "shadow": "auto"},  # over lines, too
             "hovertext": [lines(plain(here.series.name), plain(f"{mark.text}: {here.chart.axis} {mark.x:,.0f}"))],
             "hoverinfo": "text",
             "marker": {"symbol": symbol, "size": 10, "color": own.colour, "line": {"width": 1.5, "color": BACKGROUND}},

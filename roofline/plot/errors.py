@@ -44,6 +44,8 @@ def figure(chart: Errors) -> Figure:
                 shown.add(backend)
     legend = legend_below()
     made = layout(chart.title, chart.subtitle, **axes, annotations=annotations, legend=legend)
+    # Under a title at the top plotly sets a single line further off.
+    made["title"]["subtitle"]["text"] = lines(plain(chart.subtitle), " ")
     made["title"] |= {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 16}}
     made |= {"margin": made["margin"] | {"t": 128, "b": 88}}
     return {"data": data, "layout": made | ({"meta": {"narrow": _BELOW}} if len(chart.panels) > 1 else {})}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from typing import Literal
 
 from roofline.plot import theme as colours
 from roofline.plot.theme import Figure
 from roofline.spec import SpecError
+
+# What goes wrong is told once, as an error: nothing else of the browser's keeper reaches the terminal.
+logging.getLogger("choreographer").addHandler(logging.NullHandler())
 
 Form = Literal["png", "webp", "svg", "pdf"]
 
@@ -41,12 +46,16 @@ def image(figure: Figure, form: Form, width: int, height: int, theme: str, scale
             kopts={"mathjax": False, "timeout": _SECONDS, "proxy_server": _NO_NETWORK},
         )
     except ChromeNotFoundError:
+        named = os.environ.get("BROWSER_PATH")
+        wrong = f"BROWSER_PATH names no program: {named}" if named else "none was found"
         raise SpecError(
-            f"--out: a .{form} is drawn by Chrome or Chromium, and none was found: install one (on Debian: apt install "
+            f"--out: a .{form} is drawn by Chrome or Chromium, and {wrong}: install one (on Debian: apt install "
             "chromium) or name its program in the environment variable BROWSER_PATH; or write .html, which needs none"
         ) from None
     except (BrowserClosedError, BrowserFailedError, KaleidoError, TimeoutError) as error:
-        raise SpecError(f"--out: the browser drew no .{form}: {error or type(error).__name__}") from None
+        # Some have several arguments, of which the first says what happened.
+        reason = error.args[0] if error.args else type(error).__name__
+        raise SpecError(f"--out: the browser drew no .{form}: {reason}") from None
     if not isinstance(content, bytes):
         raise SpecError(f"--out: the browser drew no .{form}")
     return content

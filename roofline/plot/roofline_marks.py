@@ -11,7 +11,7 @@ from roofline.charts.roofline_series import Panel, Series, Track
 from roofline.charts.rooflines import Roofline
 from roofline.plot.text import lines, plain
 from roofline.plot.theme import BACKGROUND, MUTED, TEXT, look
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number, format_quantity
 
 _SHAPES = dict(
     zip(
@@ -178,7 +178,7 @@ def _said(panel: Panel, series: Series, track: Track, stop: Stop | None, mark: M
         f"{track.phase}{value}, {plain(panel.hardware)}",
         f"{format_quantity(mark.flops, 'FLOP')}, {format_quantity(mark.bytes, 'B')}",
         f"{format_number(mark.intensity)} FLOP/B, {format_quantity(mark.flop_s, 'FLOP/s')}",
-        f"{format_quantity(mark.seconds, 's')}, {mark.share:.1%} of the {track.phase}",
+        f"{format_duration(mark.seconds)}, {mark.share:.1%} of the {track.phase}",
         f"bound by {mark.bound}",
     )
 
@@ -197,7 +197,7 @@ def _whole(panel: Panel, series: Series, track: Track) -> Trace:
             f"{format_number(whole.high_tok_s)}",
             f"{format_quantity(whole.flops, 'FLOP')}, {format_quantity(whole.bytes, 'B')}",
             f"{format_number(whole.intensity)} FLOP/B, {format_quantity(whole.flop_s, 'FLOP/s')}",
-            f"{format_quantity(whole.seconds, 's')}, bound by {whole.bound}",
+            f"{format_duration(whole.seconds)}, bound by {whole.bound}",
             "" if stop.runs else "does not fit in memory",
         )
         return {"x": [whole.intensity], "y": [whole.flop_s], "customdata": [said]}

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from textwrap import wrap
 from typing import Any
 
+from roofline.charts.label_sheet import Label
 from roofline.charts.panels import Place, places
-from roofline.charts.roof_labels import Label
 from roofline.charts.roofline_series import MOVES, PHASES, Panel
 from roofline.charts.rooflines import Roofline
 from roofline.charts.roofs import Roof
@@ -37,6 +37,10 @@ def figure(chart: Roofline, *, sliders: bool = True) -> Figure:
     slim: dict[str, Any] = {"height": _NARROW_HEIGHTS[count]}
     annotations: list[dict[str, Any]] = []
     fewer: list[dict[str, Any]] = []
+    # The names of phases come first, so that sliders find them on wide and on narrow pages.
+    named: list[str] = []
+    phases: list[dict[str, Any]] = []
+    narrow_phases: list[dict[str, Any]] = []
     moving: list[tuple[int, Trace]] = []
     for index, (panel, place, below) in enumerate(zip(chart.panels, wide, narrow, strict=True), 1):
         number = "" if index == 1 else str(index)
@@ -46,8 +50,11 @@ def figure(chart: Roofline, *, sliders: bool = True) -> Figure:
             f"xaxis{number}": {"domain": list(below.x), **_named(below.is_lowest, "x")},
             f"yaxis{number}": {"domain": list(below.y), "showticklabels": True, **_named(True, "y")},
         }
-        annotations += [_heading(panel, number), *(_text(panel, label, number) for label in panel.labels)]
-        fewer += [_heading(panel, number), *(_text(panel, label, number) for label in panel.short_labels)]
+        named += [label.of_phase for label in panel.labels if label.kind == "phase"]
+        for texts, first, found in ((annotations, phases, panel.labels), (fewer, narrow_phases, panel.short_labels)):
+            first += [_text(panel, label, number) for label in found if label.kind == "phase"]
+            texts += [_heading(panel, number)]
+            texts += [_text(panel, label, number) for label in found if label.kind != "phase"]
         data += [{**trace, **on} for trace in _roofs(panel)]
         for trace in panel_marks(panel):
             if trace.moves:
@@ -58,13 +65,14 @@ def figure(chart: Roofline, *, sliders: bool = True) -> Figure:
     rows = _LEGEND_ROWS[min(len(entries), max(_LEGEND_ROWS))]
     notes = [row for note in chart.notes for row in wrap(note, _WIDTH)]
     notes = notes if len(notes) <= _MOST_NOTES else [*notes[:_MOST_NOTES], "more under the numbers"]
-    made = layout(chart.title, chart.subtitle, **axes, annotations=annotations, legend=_legend(count))
-    made["title"]["subtitle"]["text"] = lines(f"{plain(chart.subtitle)}.", *map(plain, notes))
+    made = layout(chart.title, chart.subtitle, **axes, annotations=[*phases, *annotations], legend=_legend(count))
+    # A second line, be it empty: under a title at the top plotly sets a single one further off.
+    made["title"]["subtitle"]["text"] = lines(f"{plain(chart.subtitle)}.", *map(plain, notes or [" "]))
     made["margin"] |= {"t": _TITLE + sum([_NOTE for _ in notes]) + rows, "l": 64, "r": 16}
     made["title"] |= {"y": 1, "yref": "container", "yanchor": "top", "pad": {"t": 14}}
-    made["meta"] = {"narrow": slim | {"annotations": fewer, "legend": {"font": {"size": 10}}}}
+    made["meta"] = {"narrow": slim | {"annotations": [*narrow_phases, *fewer], "legend": {"font": {"size": 10}}}}
     if sliders and chart.sliders:
-        made["sliders"] = list(_sliders(chart, moving))
+        made["sliders"] = list(_sliders(chart, moving, named))
     return {"data": data, "layout": made}
 
 
@@ -172,7 +180,7 @@ def _roofs(panel: Panel) -> Iterator[dict[str, Any]]:
 
 def _text(panel: Panel, label: Label, number: str) -> dict[str, Any]:
     high, side = label.anchor.split()
-    return {
+    made = {
         "text": lines(*map(plain, label.lines)),
         "xref": f"x{number}",
         "yref": f"y{number}",
@@ -185,6 +193,15 @@ def _text(panel: Panel, label: Label, number: str) -> dict[str, Any]:
         "showarrow": False,
         **_written(panel, label),
     }
+    return made if label.of is None else made | _leader(label.of, number, label)
+
+
+def _leader(to: tuple[float, float], number: str, label: Label) -> dict[str, Any]:
+    """A thin line from a label to what it names."""
+    return {
+        "x": to[0], "y": to[1], "ax": label.x, "ay": label.y, "axref": f"x{number}", "ayref": f"y{number}",
+        "showarrow": True, "arrowhead": 0, "arrowwidth": 1, "arrowcolor": MUTED, "standoff": 9, "yshift": 0,
+    }  # fmt: skip
 
 
 def _written(panel: Panel, label: Label) -> dict[str, Any]:
@@ -208,11 +225,15 @@ _SIDES = {0: 0.0, 1: 0.53}
 _SAID = {"prefill": "prefill of prompt ", "decode": "decode of batch "}
 
 
-def _sliders(chart: Roofline, moving: Sequence[tuple[int, Trace]]) -> Iterator[dict[str, Any]]:
-    """A slider for each phase, which moves its marks alone."""
+def _sliders(chart: Roofline, moving: Sequence[tuple[int, Trace]], named: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """A slider for each phase, which moves its marks alone, and shows its names where it was asked for.
+
+    named: the phases whose names are the first annotations.
+    """
     for place, phase in enumerate(name for name in PHASES if len(chart.sliders.get(name, ())) > 1):
         values = chart.sliders[phase]
         own = [(index, trace) for index, trace in moving if trace.moves == phase]
+        names = [f"annotations[{index}].visible" for index, of in enumerate(named) if of == phase]
         yield {
             "active": values.index(chart.asked[phase]),
             "x": _SIDES[place],
@@ -234,8 +255,12 @@ def _sliders(chart: Roofline, moving: Sequence[tuple[int, Trace]]) -> Iterator[d
             "steps": [
                 {
                     "label": str(value),
-                    "method": "restyle",
-                    "args": [_restyled([trace.at(value) for _, trace in own]), [index for index, _ in own]],
+                    "method": "update",
+                    "args": [
+                        _restyled([trace.at(value) for _, trace in own]),
+                        dict.fromkeys(names, value == chart.asked[phase]),
+                        [index for index, _ in own],
+                    ],
                 }
                 for value in values
             ],

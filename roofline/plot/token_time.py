@@ -8,7 +8,7 @@ from roofline.charts.token_time import PARTS, Bar, TokenTimes
 from roofline.plot.heading import headed, legend_below, titled
 from roofline.plot.text import lines, plain
 from roofline.plot.theme import BACKGROUND, TEXT, Figure, look
-from roofline.units import format_quantity
+from roofline.units import format_duration
 
 #: Where the phases lie, from the top, by their number.
 _DOMAINS = {1: ((0.0, 1.0),), 2: ((0.56, 1.0), (0.0, 0.44))}
@@ -21,7 +21,7 @@ _EACH = 60  # height of a bar with the space around it [px]
 _AROUND = 360  # of title, axes and legend [px]
 _GAPS = {1: 0.7, 2: 0.62, 3: 0.58}  # between few bars, as shares
 _GAP = 0.54
-_ABOVE_BAR = 15  # of its name [px]
+_ABOVE_BAR = 19  # of its name [px]
 
 
 def figure(chart: TokenTimes) -> Figure:
@@ -109,8 +109,8 @@ def _part(chart: TokenTimes, part: str, bars: list[Bar], tail: str) -> dict[str,
 def _hover(bar: Bar, part: str) -> str:
     return lines(
         plain(f"{bar.name}, {bar.phase}"),
-        plain(f"{part}: {format_quantity(bar.seconds[part], 's')}, {bar.shares[part]:.1%}"),
-        plain(f"in all {format_quantity(bar.token_s, 's')} a token"),
+        plain(f"{part}: {format_duration(bar.seconds[part])}, {bar.shares[part]:.1%}"),
+        plain(f"in all {format_duration(bar.token_s)} a token"),
     )
 
 
@@ -121,7 +121,7 @@ def _totals(chart: TokenTimes, bars: list[Bar], tail: str) -> dict[str, Any]:
         "mode": "text",
         "x": [1.0 if chart.is_relative(bar.phase) else bar.token_s for bar in bars],
         "y": [_key(place) for place in range(len(bars))],
-        "text": [f" {format_quantity(bar.token_s, 's')}" for bar in bars],
+        "text": [f" {format_duration(bar.token_s)}" for bar in bars],
         "textposition": "middle right",
         "textfont": {"size": 12, "color": TEXT},
         "hoverinfo": "skip",

@@ -1,6 +1,7 @@
 """The explorer, from a change to its charts: ``python -m tests.bench.explorer``, in a real Chromium, on this machine.
 
-Timed in the page: from the input event of a control to plotly's own event after the last chart is drawn.
+Timed in the page: from the input event of a control to plotly's own event after a chart is drawn; the goal is of all
+that are in sight at the top of the page of a desktop's size.
 """
 
 import statistics
@@ -37,7 +38,7 @@ def server_seconds() -> float:
     prompts = iter(range(300, 100_000))
 
     def all_of_it() -> None:
-        state = State(prompt=next(prompts))
+        state = State(hw=("rtx-3090", "rpi5"), prompt=next(prompts))
         view.devices(state)
         for picture in pictures.PICTURES:
             pictures.shown(picture.identity, state)
@@ -47,11 +48,11 @@ def server_seconds() -> float:
 
 
 def page_seconds() -> dict[str, list[float]]:
-    """Times of changes of the prompt: to the first and to the last chart, and of the slowest request [s]."""
+    """Times of changes of the prompt: to the charts in sight, to the last of all, and of the slowest request [s]."""
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, list[float]] = {"first": [], "last": [], "requests": []}
-    with running() as (_, line), sync_playwright() as playwright:
+    found: dict[str, list[float]] = {"sight": [], "last": [], "requests": []}
+    with running("--hw", "rtx-3090,rpi5") as (_, line), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=required(), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(f"http://127.0.0.1:{port_of(line)}/")
@@ -66,10 +67,16 @@ def page_seconds() -> dict[str, list[float]]:
                 page.wait_for_timeout(20)
             page.wait_for_timeout(PAUSE_MS)
             times: dict[str, Any] = page.evaluate(
-                "() => ({ drawn: Object.values(window.seen).map((one) => one - window.began), asked: window.asked })"
+                """() => {
+                  const since = (found) => found.map(([, end]) => end - window.began);
+                  const top = (name) => document.getElementById(name).getBoundingClientRect().top;
+                  const drawn = Object.entries(window.seen);
+                  const sight = drawn.filter(([name]) => top(name) < innerHeight);
+                  return { drawn: since(drawn), sight: since(sight), asked: window.asked };
+                }"""
             )
             if change >= 2:  # the first ones compile
-                found["first"].append(min(times["drawn"]) / 1e3)
+                found["sight"].append(max(times["sight"]) / 1e3)
                 found["last"].append(max(times["drawn"]) / 1e3)
                 found["requests"].append(max(times["asked"]) / 1e3)
         browser.close()
@@ -79,8 +86,8 @@ def page_seconds() -> dict[str, list[float]]:
 def main() -> None:
     print(f"{'explorer, all charts worked out':42} {server_seconds() * 1e3:7.0f} ms")
     for name, times in page_seconds().items():
-        what = {"first": "to the first chart", "last": "to the last chart", "requests": "slowest request"}[name]
-        goal = "  (goal 200 ms)" if name == "last" else ""
+        what = {"sight": "to the charts in sight", "last": "to the last chart", "requests": "slowest request"}[name]
+        goal = "  (goal 200 ms)" if name == "sight" else ""
         median = statistics.median(times)
         print(f"{f'explorer, {what}, {len(times)} changes':42} {median * 1e3:7.0f} ms{goal}")
 

@@ -26,9 +26,22 @@
     const { layout } = figure;
     const annotations = layout.annotations?.filter((one) => one.xref.endsWith("domain")) ?? [];
     const margin = { ...layout.margin, l: Math.min(layout.margin.l, 50), t: Math.min(layout.margin.t, 28) };
+    if (annotations.length === 1) annotations.pop(); // the page names the device itself
     const slim = { ...layout, annotations, margin, font: { ...layout.font, size: 11 } };
     if (layout.margin.t > margin.t) slim.showlegend = false; // it stood above the chart
     return { data: figure.data, layout: slim };
+  };
+
+  /** A layout whose logarithmic axes of many decades have a label a decade: more would touch, and take long to draw. */
+  const calmed = ({ data, layout }) => {
+    const found = { ...layout };
+    for (const [key, axis] of Object.entries(layout)) {
+      if (axis?.dtick !== "D2") continue;
+      const own = data.filter((trace) => (trace.yaxis ?? "y").replace("y", "yaxis") === key);
+      const values = own.flatMap((trace) => trace.y).filter((value) => value > 0);
+      if (Math.max(...values) > 100 * Math.min(...values)) found[key] = { ...axis, dtick: 1 };
+    }
+    return found;
   };
 
   const options = {
@@ -50,11 +63,12 @@
     note.textContent = chart.notes.join(" ");
     document.getElementById(`subtitle-${name}`).textContent = chart.subtitle.replaceAll("\n", " · ");
     box.hidden = chart.figure === null;
+    document.getElementById(`numbers-${name}`).hidden = chart.figure === null;
     if (chart.height) box.style.height = `${chart.height}px`;
     if (chart.figure === null) return;
     const fitted = box.clientWidth < NARROW && innerWidth < 600 ? narrowed(chart.figure) : chart.figure;
     const figure = prefersDark.matches ? darkened(fitted) : fitted;
-    const layout = { ...figure.layout, autosize: true };
+    const layout = { ...calmed(figure), autosize: true };
     if (coarse) layout.dragmode = false; // so that a finger scrolls the page
     const heading = document.getElementById(`heading-${name}`).textContent;
     box.setAttribute("aria-label", `${heading}: ${chart.subtitle.replaceAll("\n", ", ")}. The numbers stand below.`);
@@ -69,6 +83,7 @@
   const drawWaiting = async () => {
     if (drawing || !window.Plotly) return;
     drawing = true;
+    await pause(); // so that the page asks for what it still needs before it is busy
     while (waiting.size) {
       const name = [...waiting.keys()].find(visible) ?? waiting.keys().next().value;
       const chart = waiting.get(name);
@@ -83,12 +98,18 @@
     drawing = false;
   };
 
+  /** Charts by name, each the text of a JSON object, of the state that the query tells. */
   const drawAll = (charts, query) => {
-    for (const [name, given] of Object.entries(charts)) {
-      const chart = { query, ...given };
+    for (const [name, text] of Object.entries(charts)) {
+      const chart = { query, ...JSON.parse(text) };
       known.set(name, chart);
       waiting.set(name, chart);
     }
+    drawWaiting();
+  };
+
+  const drawAgain = () => {
+    for (const [name, chart] of known) waiting.set(name, chart);
     drawWaiting();
   };
 
@@ -118,7 +139,7 @@
 
   document.addEventListener("toggle", (event) => event.target.matches?.("details.data") && tables(), true);
   addEventListener("popstate", () => (last = null));
-  prefersDark.addEventListener("change", () => drawAll(Object.fromEntries(known)));
+  prefersDark.addEventListener("change", drawAgain);
 
   addEventListener("load", drawWaiting); // the library that draws may come after the first charts
 
@@ -134,10 +155,10 @@
         tables();
         return view.query;
       },
-      follow(later) {
-        if (!later) return dash_clientside.no_update;
-        drawAll({ [later.name]: later.chart }, later.query);
-        return later.name;
+      follow(rest) {
+        if (!rest) return dash_clientside.no_update;
+        drawAll(rest.charts, rest.query);
+        return rest.query;
       },
       async copy(_command, _link, command) {
         const what = dash_clientside.callback_context.triggered_id;
