@@ -238,7 +238,7 @@ COLUMNS: dict[str, Column] = {
             "time per token of the others while a newcomer's prompt is read",
             quantity=True,
         ),
-        _column("gap_s", "longest gap", "s", "their longest wait for a token meanwhile", quantity=True),
+        _column("gap_s", "worst gap", "s", "their longest wait for a token meanwhile", quantity=True),
         _column("stall_s", "unchunked", "s", "their longest wait where that prompt is read at one go", quantity=True),
         _column("chunk", "chunk", "token", "tokens that a server takes in one step", digits=9),
         _column("cached", "cached", "token", "tokens of the prompt that are in the cache already", digits=9),

@@ -113,7 +113,7 @@ def _users_words(result: Serving) -> list[str]:
         f"Knee: {knee}: a step takes up to {KNEE:g} times as long as for one. {ridge}, caches left out.",
         f"Memory: {_in_memory(result)}.",
         f"At {wanted} or more for each: {served}.",
-        f"Newcomer: its prompt is read {chunks}; unchunked is their longest gap if it were read at one go.",
+        f"Newcomer: its prompt is read {chunks}; unchunked is their worst gap if it were read at one go.",
     ]
     if result.cached:
         now = format_duration(float(one.ttft_s or 0.0))

@@ -191,7 +191,7 @@ def test_a_prefix_multiplies_whatever_the_unit(prefix: str, number: float, unit:
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.41, "410 ms"), (115, "115 s"), (999.4, "999 s"), (999.6, "16.7 min"), (2112, "35.2 min"), (7199, "120 min"),
+        (0.41, "410 ms"), (115, "115 s"), (999.4, "999 s"), (999.6, "16.7 min"), (2112, "35.2 min"), (7190, "120 min"),
         (7200, "2.00 h"), (86400, "24.0 h"), (172800, "2.00 d"), (math.inf, "inf s"),
     ],
 )  # fmt: skip

@@ -9,7 +9,7 @@ from dash import html
 from roofline.explorer.view import Device, band, reasons
 from roofline.prediction import Phase, Prediction
 from roofline.tables import printable
-from roofline.units import format_number, format_quantity
+from roofline.units import format_duration, format_number, format_quantity
 
 
 def cards(shown: tuple[Device, ...]) -> list[Any]:
@@ -94,8 +94,8 @@ def _phase(name: str, phase: Phase) -> html.Div:
 def _times(prediction: Prediction) -> str:
     parts = []
     if prediction.ttft_s is not None:
-        parts.append(f"first token after {format_quantity(float(prediction.ttft_s), 's')}")
+        parts.append(f"first token after {format_duration(float(prediction.ttft_s))}")
     if prediction.tpot_s is not None:
-        parts.append(f"{format_quantity(float(prediction.tpot_s), 's')} a token")
-    parts.append(f"{format_quantity(float(prediction.total_s), 's')} in all")
+        parts.append(f"{format_duration(float(prediction.tpot_s))} a token")
+    parts.append(f"{format_duration(float(prediction.total_s))} in all")
     return ", ".join(parts)

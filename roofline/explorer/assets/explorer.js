@@ -75,15 +75,16 @@
     await Plotly.react(box, figure.data, layout, options);
   };
 
-  const pause = () => new Promise((resolve) => setTimeout(resolve, 0));
+  /** Time for the browser to show what is ready; a page out of sight gets no frames, and does not wait for one. */
+  const pause = () =>
+    new Promise((resolve) => (document.hidden ? setTimeout(resolve) : requestAnimationFrame(() => setTimeout(resolve))));
   const waiting = new Map(); // charts that are to be drawn, by name; a newer one takes the place of an older
   let drawing = false;
 
   /** Draw the charts that wait, those in sight first, with time between them for the browser to show what is ready. */
   const drawWaiting = async () => {
     if (drawing || !window.Plotly) return;
-    drawing = true;
-    await pause(); // so that the page asks for what it still needs before it is busy
+    drawing = true; // at once: what else the page asks for is worked out while it draws the charts out of sight
     while (waiting.size) {
       const name = [...waiting.keys()].find(visible) ?? waiting.keys().next().value;
       const chart = waiting.get(name);
