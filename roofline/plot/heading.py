@@ -1,4 +1,4 @@
-"""Titles of several lines, and a legend that stays clear of the data on a narrow page."""
+"""Titles of several lines, and a legend that stays clear of the data."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from roofline.plot.text import lines, plain
 from roofline.plot.theme import axis, layout
 
-WIDTH = 58  # characters that fit on a phone's page at the subtitle's size
+WIDTH = 110  # characters of the subtitle that fit across an image; a page breaks its lines itself
 _LINE = 16  # of the subtitle [px]
 _ABOVE, _UNDER = 52, 18  # of the title, and between the subtitle and the chart [px]
 
