@@ -83,10 +83,11 @@ def app(
 
 
 def _end_on_signal() -> None:
-    """A request to end is an orderly end, as Ctrl-C is."""
+    """A request to end is an orderly end, and so is Ctrl-C, which a shell's background jobs are born to ignore."""
     import signal
 
     def stop(*_: object) -> None:
         raise SystemExit(0)
 
-    signal.signal(signal.SIGTERM, stop)
+    for request in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(request, stop)
