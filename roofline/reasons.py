@@ -72,6 +72,17 @@ def _money(prediction: Prediction) -> str:
     return f" A quarter more bandwidth of {first} gains {100 * most:.0f} %{rest}."
 
 
+def times_words(prediction: Prediction, then: str = "") -> str:
+    """'first token after 62.1 s, 410 ms a token, 115 s in all'. then: before what follows the first token."""
+    parts = []
+    if prediction.ttft_s is not None:
+        parts.append(f"first token after {format_duration(float(prediction.ttft_s))}")
+    if prediction.tpot_s is not None:
+        parts.append(f"{then if parts else ''}{format_duration(float(prediction.tpot_s))} a token")
+    parts.append(f"{format_duration(float(prediction.total_s))} in all")
+    return ", ".join(parts)
+
+
 def arrangement(machine: Machine) -> str:
     """How a machine's devices or memories are used together, as a part of its name: ', tensors divided over PCIe'."""
     if machine.split == "tensor":

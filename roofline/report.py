@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.placement import layers_by_device
 from roofline.prediction import Phase, Prediction
-from roofline.reasons import arrangement, band_reasons, band_words, disk_words, memory_words, remarks, why
+from roofline.reasons import arrangement, band_reasons, band_words, disk_words, memory_words, remarks, times_words, why
 from roofline.splitting import interconnect
 from roofline.tables import Format, printable, render, to_csv, to_json
-from roofline.units import format_duration, format_number
+from roofline.units import format_number
 
 if TYPE_CHECKING:
     from roofline.memory import MemoryBill
@@ -281,7 +281,7 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
             rows.append({"phase": f"{name} {tokens}", **_phase_record(phase, True)})
     shown = ["phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound"]
     lines += [render(rows, shown, "table")]
-    lines += [_times(prediction), f"Memory: {memory_words(prediction.memory)}."]
+    lines += [f"Time: {times_words(prediction, 'then ')}.", f"Memory: {memory_words(prediction.memory)}."]
     lines += [f"Disk: {disk_words(prediction)}."] if prediction.disk is not None else []
     lines += [f"Why: {why(prediction)}"]
     lines += [f"Band: {band_words(prediction)}"]
@@ -297,17 +297,6 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
 
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
-
-
-def _times(prediction: Prediction) -> str:
-    parts = []
-    if prediction.ttft_s is not None:
-        parts.append(f"first token after {format_duration(float(prediction.ttft_s))}")
-    if prediction.tpot_s is not None:
-        then = "then " if parts else ""
-        parts.append(f"{then}{format_duration(float(prediction.tpot_s))} a token")
-    parts.append(f"{format_duration(float(prediction.total_s))} in all")
-    return f"Time: {', '.join(parts)}."
 
 
 # -- explanations -----------------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from dash import html
 
 from roofline.explorer.view import Device, band, reasons
 from roofline.prediction import Phase, Prediction
+from roofline.reasons import times_words
 from roofline.tables import printable
-from roofline.units import format_duration, format_number, format_quantity
+from roofline.units import format_number, format_quantity
 
 
 def cards(shown: tuple[Device, ...]) -> list[Any]:
@@ -40,7 +41,7 @@ def _body(prediction: Prediction) -> list[Any]:
         html.P(_subtitle(prediction), className="quiet"),
         html.P(_fits(prediction), className="fits yes" if runs else "fits no"),
         *([_phase(name, phase) for name, phase in phases if phase is not None] if runs else []),
-        *([html.P(_times(prediction), className="times")] if runs else []),
+        *([html.P(times_words(prediction), className="times")] if runs else []),
         html.Details(
             [
                 html.Summary("Why"),
@@ -89,13 +90,3 @@ def _phase(name: str, phase: Phase) -> html.Div:
         ],
         className=f"phase {name}",
     )
-
-
-def _times(prediction: Prediction) -> str:
-    parts = []
-    if prediction.ttft_s is not None:
-        parts.append(f"first token after {format_duration(float(prediction.ttft_s))}")
-    if prediction.tpot_s is not None:
-        parts.append(f"{format_duration(float(prediction.tpot_s))} a token")
-    parts.append(f"{format_duration(float(prediction.total_s))} in all")
-    return ", ".join(parts)
