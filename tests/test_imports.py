@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"tensor", "workload"},
     {"demand"},
     {"blocks", "ceilings", "quantization"},
-    {"model", "hardware"},
+    {"model", "hardware", "precision"},
     {"runtime", "weights", "fitted", "economy", "numa"},
     {"timing"},
     {"machine", "readers", "local", "stack"},
