@@ -22,6 +22,8 @@ PACKAGE, VERSION = "llama-cpp-python", "0.3.36"
 PROGRAMS = ("llama-bench", "llama-batched-bench", "llama-server")
 #: A program of our own on its library, for what the types of llama.cpp make of weights.
 OWN = Path(__file__).parent / "data" / "requantise.c"
+#: What cmake reads into the project, so that the build takes less.
+INCLUDED = Path(__file__).parent / "data" / "engine.cmake"
 #: Kernels for AMX from gcc 12 and older crash on virtual machines (llama.cpp issue 20824).
 NO_AMX = "-mno-amx-int8 -mno-amx-tile -mno-amx-bf16"
 OPTIONS = (
@@ -65,8 +67,8 @@ def processor() -> str:
 
 def folder() -> Path:
     """Where the programs of this version, these flags and this processor are, or will be."""
-    own = OWN.read_text(encoding="utf-8")
-    key = "\n".join((VERSION, *OPTIONS, *flags(), processor(), platform.machine(), own))
+    own = (OWN.read_text(encoding="utf-8"), INCLUDED.read_text(encoding="utf-8"))
+    key = "\n".join((VERSION, *OPTIONS, *flags(), processor(), platform.machine(), *own))
     return cache() / f"llama.cpp-{VERSION}-{hashlib.sha256(key.encode()).hexdigest()[:12]}"
 
 
@@ -85,7 +87,7 @@ def build() -> Path:
     with tempfile.TemporaryDirectory(dir=cache(), prefix="build-") as scratch:
         source = unpacked(Path(scratch))
         tree = Path(scratch) / "build"
-        options = [f"-D{option}" for option in OPTIONS]
+        options = [f"-D{option}" for option in (*OPTIONS, f"CMAKE_PROJECT_llama.cpp_INCLUDE={INCLUDED}")]
         run("cmake", "-S", str(source), "-B", str(tree), "-G", "Ninja", *options, *flags())
         run("cmake", "--build", str(tree), "--target", *PROGRAMS)
         made = Path(scratch) / "programs"
