@@ -15,12 +15,17 @@ import gguf
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.quantization.quality import FILE, SAMPLE_SEED, SAMPLE_SHAPE, measured_types
+from roofline.precision.distributions import distribution
+from roofline.precision.weight_trial import relative_scatter
+from roofline.quantization.quality import COLUMNS, FILE, SAMPLE_SEED, SAMPLE_SHAPE
 
 
-def sample() -> NDArray[np.float32]:
+def sample(drawn_from: str = "gaussian") -> NDArray[np.float32]:
     """The weights that every type is measured with."""
-    return np.random.default_rng(SAMPLE_SEED).standard_normal(SAMPLE_SHAPE, dtype=np.float32)
+    generator = np.random.default_rng(SAMPLE_SEED)
+    if drawn_from == "gaussian":
+        return generator.standard_normal(SAMPLE_SHAPE, dtype=np.float32)
+    return distribution(drawn_from).sample(generator, SAMPLE_SHAPE).astype(np.float32)
 
 
 def by_gguf(name: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -43,12 +48,27 @@ def ratio_db(weights: NDArray[np.float32], back: NDArray[np.float32]) -> float:
     return 10 * math.log10(np.sum(wide**2) / np.sum((wide - back) ** 2))
 
 
+def error_db(weights: NDArray[np.float32], back: NDArray[np.float32]) -> float:
+    """Standard error of that ratio [dB], from the scatter of the rows."""
+    wide = weights.astype(float)
+    noise, power = np.sum((wide - back) ** 2, axis=1), np.sum(wide**2, axis=1)
+    return 10 / math.log(10) * relative_scatter(noise, power) * float(power.sum() / noise.sum())
+
+
 def main() -> None:
-    folder, weights = Path(sys.argv[1]), sample()
-    rows = [("type", "snr_db", "method")]
-    for name, known in measured_types().items():
-        back = by_gguf(name, weights) if known.method == "gguf" else by_llama_cpp(folder, name, weights)
-        rows.append((name, f"{ratio_db(weights, back):.4f}", known.method))
+    folder = Path(sys.argv[1])
+    samples = {name: sample(name) for name in COLUMNS}
+    with FILE.open(encoding="utf-8", newline="") as lines:
+        methods = {row["type"]: row["method"] for row in csv.DictReader(lines)}
+    rows = [
+        ["type", "snr_db", "method", "error_db", *(column for name in list(COLUMNS)[1:] for column in COLUMNS[name])]
+    ]
+    for name, method in methods.items():
+        figures = []
+        for weights in samples.values():
+            back = by_gguf(name, weights) if method == "gguf" else by_llama_cpp(folder, name, weights)
+            figures += [f"{ratio_db(weights, back):.4f}", f"{error_db(weights, back):.4f}"]
+        rows.append([name, figures[0], method, *figures[1:]])
     with FILE.open("w", encoding="utf-8", newline="") as out:
         csv.writer(out, lineterminator="\n").writerows(rows)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from roofline.quantization.layouts import layout
-from roofline.quantization.quality import measured_types, mixed_snr_db, snr_db
+from roofline.quantization.quality import COLUMNS, SAMPLE_SHAPE, measured, measured_types, mixed_snr_db, snr_db
 from roofline.spec import SpecError
-from tests.refresh_quality import by_gguf, by_llama_cpp, ratio_db, sample
+from tests.refresh_quality import by_gguf, by_llama_cpp, error_db, ratio_db, sample
 
 OTHERS = sorted(name for name, known in measured_types().items() if known.method != "gguf")
 SEARCHED_ROWS = 16  # of the sample: some types search for seconds
@@ -20,12 +20,34 @@ def test_a_type_is_what_the_gguf_package_rounds_to(name: str) -> None:
     assert snr_db(name) == pytest.approx(ratio_db(weights, by_gguf(name, weights)), abs=1e-4)
 
 
+@pytest.mark.parametrize("distribution", ["laplacian", "heavy-tailed"])
+@pytest.mark.parametrize("name", ["q8_0", "q4_1", "mxfp4"])
+def test_other_weights_were_measured_alike(name: str, distribution: str) -> None:
+    weights, known = sample(distribution), measured(name, distribution)
+    back = by_gguf(name, weights)
+    assert known is not None and known.snr_db == pytest.approx(ratio_db(weights, back), abs=1e-4)
+    assert known.error_db == pytest.approx(error_db(weights, back), abs=1e-4)
+    assert snr_db(name, distribution) == known.snr_db != snr_db(name)
+
+
 @pytest.mark.engine
+@pytest.mark.parametrize("distribution", COLUMNS)
 @pytest.mark.parametrize("name", OTHERS)
-def test_a_type_is_what_llama_cpp_rounds_to(name: str, llama_bin: Path) -> None:
-    # A ratio over n blocks of 256 scatters by less than 1/sqrt(n) of the noise: 16 rows are 256 blocks, 0.27 dB.
-    weights = sample()[:SEARCHED_ROWS]
-    assert snr_db(name) == pytest.approx(ratio_db(weights, by_llama_cpp(llama_bin, name, weights)), abs=0.27)
+def test_a_type_is_what_llama_cpp_rounds_to(name: str, distribution: str, llama_bin: Path) -> None:
+    # To four standard errors of 16 of the 256 rows.
+    weights, known = sample(distribution)[:SEARCHED_ROWS], measured(name, distribution)
+    assert known is not None
+    allowed = 4 * known.error_db * math.sqrt(SAMPLE_SHAPE[0] / SEARCHED_ROWS)
+    assert known.snr_db == pytest.approx(ratio_db(weights, by_llama_cpp(llama_bin, name, weights)), abs=allowed)
+
+
+def test_standard_errors_are_of_the_size_that_a_million_weights_give() -> None:
+    """Squared errors of blocks scatter by about themselves: 1/sqrt(blocks) of the ratio, less for small blocks."""
+    for distribution in COLUMNS:
+        for name, known in measured_types(distribution).items():
+            assert 0.003 < known.error_db < 0.04, (name, distribution)
+    with pytest.raises(SpecError, match="gaussian, laplacian, heavy-tailed, found 'cauchy'"):
+        measured_types("cauchy")
 
 
 def test_no_format_beats_the_rate_distortion_bound() -> None:

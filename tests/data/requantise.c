@@ -1,4 +1,5 @@
-/* Weights through a type of llama.cpp and back: requantise TYPE WIDTH < f32 > f32.
+/* Weights through a type of llama.cpp and back: requantise TYPE WIDTH < f32 > f32, or with 'blocks' at the end only
+ * there: > blocks, as a file stores them; with 'plain', blocks as they are made without importances.
  *
  * All weights matter alike (importances of 1), as the searching types need. Built by tests/build_engine.py. */
 #include "ggml.h"
@@ -13,8 +14,10 @@ static int fail(const char * why) {
 }
 
 int main(int count, char ** words) {
-    if (count != 3) {
-        return fail("expected TYPE WIDTH");
+    const int is_plain = count == 4 && strcmp(words[3], "plain") == 0;
+    const int as_blocks = is_plain || (count == 4 && strcmp(words[3], "blocks") == 0);
+    if (count != 3 && !as_blocks) {
+        return fail("expected TYPE WIDTH [blocks|plain]");
     }
     const int64_t width = atoll(words[2]);
     int type = 0;
@@ -34,7 +37,13 @@ int main(int count, char ** words) {
         importances[place] = 1.0f;
     }
     while (fread(weights, sizeof(float), width, stdin) == (size_t) width) {
-        ggml_quantize_chunk(type, weights, blocks, 0, 1, width, importances);
+        ggml_quantize_chunk(type, weights, blocks, 0, 1, width, is_plain ? NULL : importances);
+        if (as_blocks) {
+            if (fwrite(blocks, 1, ggml_row_size(type, width), stdout) != ggml_row_size(type, width)) {
+                return fail("cannot write");
+            }
+            continue;
+        }
         ggml_get_type_traits(type)->to_float(blocks, weights, width);
         if (fwrite(weights, sizeof(float), width, stdout) != (size_t) width) {
             return fail("cannot write");
