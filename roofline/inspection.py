@@ -30,7 +30,7 @@ def inspection(path: Path, form: Format) -> str:
         reason = ""
     except SpecError as error:
         model, reason = None, str(error)
-    facts = _facts(file, model, reason)
+    facts = _facts(file, model, reason) | _quality(file)
     types = [
         {
             "type": share.type,
@@ -47,6 +47,7 @@ def inspection(path: Path, form: Format) -> str:
     if form == "csv":
         return render(types, _TYPE_COLUMNS, "csv")
     rows = [{"field": key.replace("_", " "), "value": _words(key, value)} for key, value in facts.items()]
+    rows = [row for row in rows if not row["field"].endswith("snr db")] + _quality_rows(path, facts)
     return f"{printable(str(path))}\n\n{render(rows, ('field', 'value'), form)}\n{render(types, _TYPE_COLUMNS, form)}"
 
 
@@ -79,6 +80,19 @@ def _facts(file: GgufFile, model: Model | None, reason: str) -> dict[str, Any]:
     }
 
 
+def _quality(file: GgufFile) -> dict[str, Any]:
+    """The noise of rounding, by a small sample of the weights where the file has them."""
+    if file.weights != "complete" or not file.tensors:
+        return {}
+    from roofline.file_quality.report import first_look
+
+    try:
+        sums = first_look(file)
+    except SpecError:  # the shape is told of files in the other byte order, too
+        return {}
+    return {"file_snr_db": sums.snr_db, "gaussian_snr_db": sums.gaussian_snr_db}
+
+
 def _shape(model: Model) -> str:
     """The kinds of layer in words."""
     return "; ".join(f"{len(group.indices)} × {_layer(group.layer)}" for group in model.groups)
@@ -92,6 +106,18 @@ def _layer(layer: Layer) -> str:
             values = part.model_dump(exclude_none=True, exclude_defaults=True)
             parts.append(f"{name.replace('_', ' ')} ({', '.join(f'{key} {value}' for key, value in values.items())})")
     return " + ".join(parts) or "empty"
+
+
+def _quality_rows(path: Path, facts: dict[str, Any]) -> list[dict[str, str]]:
+    """'quality: SNR of the rounding 22.5 dB (Gaussian weights: 22.6); roofline error --model … shows more'."""
+    if "file_snr_db" not in facts:
+        return []
+    own, gaussian = facts["file_snr_db"], facts["gaussian_snr_db"]
+    words = "no blocks that tell their steps"
+    if own is not None:
+        words = f"SNR of the rounding {cell('file_snr_db', own)} dB, estimated"
+    words += "" if gaussian is None else f" (Gaussian weights: {cell('gaussian_snr_db', gaussian)})"
+    return [{"field": "quality", "value": f"{words}; roofline error --model {path.name} shows more"}]
 
 
 def _words(key: str, value: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -84,8 +85,20 @@ def _quants(pattern: str) -> tuple[list[Row], tuple[str, ...]]:
 
     infos = {info.id: info for info in names()}
     chosen = set(matching(list(infos), pattern))
-    rows = [info._asdict() for identity, info in infos.items() if identity in chosen]
-    return rows, ("id", "bits_per_weight", "model_bits_per_weight", "meaning", "basis")
+    rows = [
+        {
+            **info._asdict(),
+            "snr_db": info.snr_db if info.snr_db is not None and math.isfinite(info.snr_db) else None,
+            "ppl_change_percent": info.perplexity.change_percent if info.perplexity else None,
+            "ppl_imatrix": info.perplexity.imatrix if info.perplexity else None,
+        }
+        for identity, info in infos.items()
+        if identity in chosen
+    ]
+    return rows, (
+        "id", "bits_per_weight", "model_bits_per_weight", "snr_db", "ppl_change_percent", "ppl_imatrix", "meaning",
+        "basis",
+    )  # fmt: skip
 
 
 def _runtimes(pattern: str) -> tuple[list[Row], tuple[str, ...]]:

@@ -16,6 +16,7 @@ from roofline.machine import Machine
 from roofline.memory import MemoryBill, bill
 from roofline.model import Model
 from roofline.placement import Placement
+from roofline.quality import Quality, quality_of
 from roofline.runtime import Use
 from roofline.weights import Weights
 from roofline.workload import Real, Step, Workload
@@ -244,6 +245,11 @@ class Prediction:
     def memory(self) -> MemoryBill:
         """What has to be held."""
         return bill(self.model, self.weights, self.machine, self.workload, self.placement)
+
+    @cached_property
+    def quality(self) -> Quality:
+        """What the quantisation costs in quality, where something is known of it."""
+        return quality_of(self.weights, self.names.get("model"), self.model.native_quant)
 
     @property
     def runs(self) -> bool:

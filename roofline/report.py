@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.placement import layers_by_device
 from roofline.prediction import Phase, Prediction
+from roofline.quality import quality_record, quality_words
 from roofline.reasons import arrangement, band_reasons, band_words, disk_words, memory_words, remarks, times_words, why
 from roofline.splitting import interconnect
 from roofline.tables import Format, printable, render, to_csv, to_json
@@ -59,6 +60,7 @@ def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any
         "prefill": _phase_record(prediction.prefill, runs),
         "decode": _phase_record(prediction.decode, runs),
         "memory": memory_record(memory),
+        "quality": quality_record(prediction.quality),
         "ttft_s": _number(prediction.ttft_s, runs),
         "tpot_s": _number(prediction.tpot_s, runs),
         "total_s": _number(prediction.total_s, runs),
@@ -193,6 +195,7 @@ def flat(one: Mapping[str, Any]) -> dict[str, Any]:
     for phase in ("prefill", "decode"):
         row |= {f"{phase}_{key}": value for key, value in one[phase].items()}
     row |= one["memory"]
+    row |= {key: one["quality"][key] for key in ("snr_db", "ppl_change_percent", "ppl_model")}
     row |= {key: one["placement"][key] for key in ("gpu_layers",) if "placement" in one}
     row |= {key: value for key, value in one.get("disk", {}).items() if not isinstance(value, dict)}
     return row | {key: one[key] for key in ("ttft_s", "tpot_s", "total_s")}
@@ -225,7 +228,8 @@ def predictions(results: Sequence[Prediction], form: Format, ways: Sequence[WayO
     varying = [key for key in axes if len({line[key] for line in lines}) > 1]
     shown = [*varying, "phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound", "seconds", "fits"]
     shown += ["excess_bytes"] if any(line["excess_bytes"] for line in lines) else []
-    return f"{title(*results)}\n\n{render(lines, shown, form)}"
+    quality = printable(quality_words(results[0].quality))
+    return f"{title(*results)}\n\n{render(lines, shown, form)}\nQuality: {quality}.\n"
 
 
 def _point(one: Mapping[str, Any]) -> dict[str, Any]:
@@ -283,6 +287,7 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
     lines += [render(rows, shown, "table")]
     lines += [f"Time: {times_words(prediction, 'then ')}.", f"Memory: {memory_words(prediction.memory)}."]
     lines += [f"Disk: {disk_words(prediction)}."] if prediction.disk is not None else []
+    lines += [f"Quality: {printable(quality_words(prediction.quality))}."]
     lines += [f"Why: {why(prediction)}"]
     lines += [f"Band: {band_words(prediction)}"]
     lines += [f"Note: {remark}" for remark in remarks(prediction)]

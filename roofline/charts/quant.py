@@ -6,8 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from roofline.quality import Quality
+
 COLUMNS = (
-    "hardware", "model", "quant", "kv", "model_bits", "snr_db", "file_bytes", "fits",
+    "hardware", "model", "quant", "kv", "model_bits", "snr_db", "ppl_change_percent", "ppl_model",
+    "file_bytes", "fits",
     "decode_tok_s", "decode_low_tok_s", "decode_high_tok_s", "decode_ceiling_tok_s", "decode_bound",
     "prefill_tok_s", "prefill_low_tok_s", "prefill_high_tok_s", "prefill_ceiling_tok_s", "prefill_bound",
     "measured_tok_s", "std_tok_s", "id",
@@ -47,8 +50,10 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class QuantPoint:
-    """A quantisation on a device. bits: per weight of the whole model [bit]. snr_db: quality [dB], infinite for f32,
-    None where a type has no figure. file_bytes: all tensors [B]. fits: a phase's speed is None where it does not.
+    """A quantisation on a device.
+
+    bits: per weight of the whole model [bit]. quality: see quality.py. file_bytes: all tensors [B]. fits: a phase's
+    speed is None where it does not.
     """
 
     hardware: str
@@ -57,12 +62,17 @@ class QuantPoint:
     kv: str
     place: int
     bits: float
-    snr_db: float | None
+    quality: Quality
     file_bytes: float
     fits: bool
     decode: Speed | None
     prefill: Speed | None
     seen: tuple[Seen, ...] = ()
+
+    @property
+    def snr_db(self) -> float | None:
+        """Signal-to-noise ratio of the weights [dB]: infinite for f32, None where a type has no figure."""
+        return self.quality.snr_db
 
     def speed(self, phase: str) -> Speed | None:
         """The speed of a phase; None where no tokens of it were asked for, or it does not run."""
@@ -129,7 +139,9 @@ class QuantPoints:
             row: dict[str, Any] = {
                 **head,
                 "model_bits": point.bits,
-                "snr_db": point.snr_db if point.snr_db is not None and math.isfinite(point.snr_db) else None,
+                "snr_db": point.quality.finite_snr_db,
+                "ppl_change_percent": point.quality.ppl_change_percent,
+                "ppl_model": point.quality.perplexity.model if point.quality.perplexity else None,
                 "file_bytes": point.file_bytes,
                 "fits": point.fits,
             }

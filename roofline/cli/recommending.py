@@ -40,6 +40,9 @@ def recommend(
     max_cost: Annotated[
         float | None, typer.Option("--max-cost", metavar="USD", help="Cost of a million decoded tokens.")
     ] = None,
+    min_snr: Annotated[
+        float | None, typer.Option("--min-snr", metavar="DB", help="Signal-to-noise ratio of the weights.")
+    ] = None,
     sure: Annotated[bool, typer.Option("--sure", help="The low end of the band has to meet the speeds.")] = False,
     ctx: options.Context = None,
     prompt: options.Prompt = "512",
@@ -81,7 +84,7 @@ def recommend(
         model,
         quant,
         one_workload(prompt=prompt, gen=gen, depth=depth, batch=batch, ctx=ctx, kv=kv, flash_attention=flash_attn),
-        Wishes(min_decode, min_prefill, max_ttft, max_price, max_watts, max_cost, sure),
+        Wishes(min_decode, min_prefill, max_ttft, max_price, max_watts, max_cost, min_snr, sure),
         economy.terms(kwh, lifetime, utilisation, per_hour),
         runtime=runtime,
         backend=backend,

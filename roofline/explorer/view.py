@@ -9,6 +9,7 @@ from functools import lru_cache
 from roofline import api
 from roofline.explorer.state import State
 from roofline.prediction import Phase, Prediction
+from roofline.quality import quality_words
 from roofline.reasons import band_words, disk_words, memory_words, remarks, why
 from roofline.spec import SpecError
 from roofline.tables import printable
@@ -111,6 +112,7 @@ def reasons(prediction: Prediction) -> list[tuple[str, str]]:
     found = [("Why", why(prediction))] if prediction.runs else []
     found.append(("Memory", f"{memory_words(prediction.memory)}."))
     found += [("Disk", f"{disk_words(prediction)}.")] if prediction.disk is not None else []
+    found.append(("Quality", f"{quality_words(prediction.quality)}."))
     found += [("Band", band_words(prediction))] if prediction.runs else []
     found += [("Note", remark) for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()

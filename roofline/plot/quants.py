@@ -9,6 +9,7 @@ from roofline.charts.quant import QuantPoint, QuantPoints, Speed
 from roofline.plot.heading import headed, legend_below, titled
 from roofline.plot.text import lines, plain
 from roofline.plot.theme import GRID, MUTED, TEXT, Figure, look
+from roofline.quality import quality_words
 from roofline.units import format_number, format_quantity
 
 _DOMAINS = ((0.57, 1.0), (0.0, 0.43))
@@ -119,7 +120,6 @@ def _bars(xs: list[Any], speeds: list[Speed], colour: str, group: str, axes: dic
 
 
 def _hover(chart: QuantPoints, point: QuantPoint, speed: Speed) -> str:
-    quality = "no measured quality" if point.snr_db is None else f"quality {format_number(point.snr_db)} dB"
     return lines(
         plain(f"{point.quant} on {point.hardware}"),
         plain(
@@ -128,7 +128,7 @@ def _hover(chart: QuantPoints, point: QuantPoint, speed: Speed) -> str:
         ),
         plain(f"speed of light {format_number(speed.ceiling_tok_s)} tok/s"),
         plain(f"{format_number(point.bits)} bits per weight, {format_quantity(point.file_bytes, 'B', binary=True)}"),
-        plain(quality),
+        *(plain(part) for part in quality_words(point.quality).split("; ")),
     )
 
 

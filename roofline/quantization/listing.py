@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import lru_cache
 from typing import NamedTuple
 
+from roofline.quantization.perplexity import Perplexity, published
+from roofline.quantization.quality import mixed_snr_db
 from roofline.quantization.recipes import RECIPES, Recipe, assign_types, stored_bytes
 from roofline.quantization.rules import ShapeFacts
 from roofline.tensor import Tensor
@@ -15,11 +18,15 @@ class QuantInfo(NamedTuple):
 
     bits_per_weight: of the base type, scales included [bit].
     model_bits_per_weight: of a whole 8B model, since mixes differ from their base type [bit].
+    snr_db: of all its weights together [dB]; infinite for f32, None where a type was not measured.
+    perplexity: the published change of the reference model, None where there is none.
     """
 
     id: str
     bits_per_weight: float
     model_bits_per_weight: float
+    snr_db: float | None
+    perplexity: Perplexity | None
     meaning: str
     basis: str
 
@@ -50,10 +57,21 @@ def _reference_tensors() -> tuple[Tensor, ...]:
     return (*ends, *blocks)
 
 
-def _model_bits(recipe: Recipe) -> float:
+def _info(recipe: Recipe) -> QuantInfo:
     tensors = _reference_tensors()
-    total = sum(stored_bytes(assign_types(recipe.id, tensors, _REFERENCE), tensors))
-    return 8.0 * total / sum(tensor.elements for tensor in tensors)
+    types = assign_types(recipe.id, tensors, _REFERENCE)
+    elements: Counter[str] = Counter()
+    for kind, tensor in zip(types, tensors, strict=True):
+        elements[kind] += tensor.elements
+    return QuantInfo(
+        recipe.id,
+        recipe.layout.bits_per_weight,
+        8.0 * sum(stored_bytes(types, tensors)) / elements.total(),
+        mixed_snr_db(elements),
+        published(recipe.id),
+        recipe.meaning,
+        recipe.basis,
+    )
 
 
 def ids() -> tuple[str, ...]:
@@ -63,8 +81,5 @@ def ids() -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def names() -> tuple[QuantInfo, ...]:
-    """Every recipe with its bits per weight and one line of meaning, in the order of ``ids``."""
-    return tuple(
-        QuantInfo(recipe.id, recipe.layout.bits_per_weight, _model_bits(recipe), recipe.meaning, recipe.basis)
-        for recipe in RECIPES.values()
-    )
+    """Every recipe with its bits per weight, its quality and one line of meaning, in the order of ``ids``."""
+    return tuple(_info(recipe) for recipe in RECIPES.values())

@@ -106,6 +106,7 @@ class GgufFile:
 
     file_bytes: sizes of the files on disk [B]. missing_bytes: tensor data the table announces and the files lack [B].
     metadata: scalars, texts and short arrays by key; `Omitted` for the rest. alignment: of tensor data [B].
+    data_begin: where the tensor data of the first file begin [B]. is_big_endian: whether its numbers are stored so.
     """
 
     path: Path
@@ -116,6 +117,8 @@ class GgufFile:
     missing_bytes: int
     alignment: int
     files: tuple[Path, ...]
+    data_begin: int = 0
+    is_big_endian: bool = False
 
     @property
     def architecture(self) -> str:
@@ -191,6 +194,12 @@ def read_gguf(path: Path) -> GgufFile:
     """
     first = _read_one(path)
     return _read_siblings(path, first) if "split.count" in first.metadata else first
+
+
+def read_parts(path: Path) -> tuple[GgufFile, ...]:
+    """The headers of all files of the model in ``path``, each with the tensors that it holds itself."""
+    whole = read_gguf(path)
+    return (whole,) if len(whole.files) == 1 else tuple(_read_one(part) for part in whole.files)
 
 
 def role_of(name: str) -> tuple[str, int | None]:
@@ -318,7 +327,8 @@ class _Walk:
         begin = -(-self.at // alignment) * alignment
         stored = max(0, self.size - begin)
         missing = sum(min(t.size_bytes, max(0, t.offset + t.size_bytes - stored)) for t in tensors)
-        return GgufFile(self.path, version, metadata, tensors, self.size, missing, alignment, (self.path,))
+        size, big = self.size, self.order == ">"
+        return GgufFile(self.path, version, metadata, tensors, size, missing, alignment, (self.path,), begin, big)
 
     def version(self) -> int:
         """Magic and version; the version's byte order is the file's."""

@@ -18,6 +18,7 @@ from roofline.machine import Machine
 from roofline.model import Model
 from roofline.parts import has_own_memory
 from roofline.prediction import Phase
+from roofline.quality import Quality, quality_of
 from roofline.quantization import get, layout
 from roofline.spec import SpecError
 from roofline.stack import WeightStack
@@ -45,7 +46,8 @@ class Candidate:
     """A device with a model in a quantisation. prefill and decode are None where it does not fit.
 
     price [USD] of all devices, held at price_date; power_w [W] as power_meaning says; left_out: what both leave out.
-    usd_per_million: of decoded tokens. parameters: of the model [1]. bits: a weight, scales included.
+    usd_per_million: of decoded tokens. parameters: of the model [1]. bits: a weight, scales included. weights: the
+    model's stored form. native_quant: the quantisation that it is published in, '' for none.
     """
 
     hardware: str
@@ -67,6 +69,13 @@ class Candidate:
     power_meaning: PowerMeaning | None
     left_out: str
     usd_per_million: float | None
+    weights: Weights
+    native_quant: str
+
+    @property
+    def quality(self) -> Quality:
+        """What the quantisation costs in quality."""
+        return quality_of(self.weights, self.model, self.native_quant)
 
 
 @dataclass(frozen=True)
@@ -221,6 +230,8 @@ def _candidate(
         power_meaning=power_meaning(hardware) if power else None,
         left_out=price_covers(hardware),
         usd_per_million=None if cost is None else float(cost),
+        weights=weights,
+        native_quant=model.native_quant,
     )
 
 

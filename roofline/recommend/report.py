@@ -15,8 +15,8 @@ from roofline.tables import Format, render, speed_range, to_csv, to_json
 
 SCHEMA = "roofline.recommendation/1"
 _TABLE = (
-    "hardware", "model", "quant", "decode_range", "prefill_range", "ttft_s", "memory_range", "price_range",
-    "power_range", "usd_per_million", "certain", "dominated_by", "reason",
+    "hardware", "model", "quant", "snr_db", "ppl_change_percent", "ppl_model", "decode_range", "prefill_range",
+    "ttft_s", "memory_range", "price_range", "power_range", "usd_per_million", "certain", "dominated_by", "reason",
 )  # fmt: skip
 
 
@@ -80,6 +80,7 @@ def _wishes(wishes: Wishes) -> dict[str, Any]:
         "max_price_usd": wishes.max_price,
         "max_power_w": wishes.max_watts,
         "max_usd_per_million": wishes.max_cost,
+        "min_snr_db": wishes.min_snr,
     }
     return {key: value for key, value in limits.items() if value is not None} | {"sure": wishes.sure}
 
@@ -112,12 +113,23 @@ def _cells(one: Candidate) -> dict[str, Any]:
         "hardware": one.hardware,
         "model": one.model,
         "quant": one.quant,
+        **_quality(one),
         "decode_range": words(one.decode),
         "prefill_range": words(one.prefill),
         "ttft_s": one.ttft_s,
         "memory_range": memory_words(one.total_bytes, one.usable_bytes),
         "price_range": price_words(one.price, one.price_date, one.price_basis, "+" if one.left_out else ""),
         "power_range": power,
+    }
+
+
+def _quality(one: Candidate) -> dict[str, Any]:
+    """What its quantisation costs in quality."""
+    found = one.quality
+    return {
+        "snr_db": found.finite_snr_db,
+        "ppl_change_percent": found.ppl_change_percent,
+        "ppl_model": found.perplexity.model if found.perplexity else None,
     }
 
 
@@ -137,6 +149,7 @@ def _record(one: Candidate) -> dict[str, Any]:
         "usable_bytes": one.usable_bytes,
         "parameters": one.parameters,
         "bits_per_weight": one.bits,
+        **_quality(one),
         "price_usd": one.price,
         "price_date": one.price_date or None,
         "price_basis": one.price_basis or None,
@@ -175,6 +188,11 @@ def _remarks(found: Recommendation, ranked: Sequence[Ranked]) -> list[str]:
     left_out = sorted({one.left_out for one in shown if one.left_out and one.price is not None})
     if left_out:
         lines.append(f"+ a price and a power of {', or of '.join(left_out)}.")
+    if any(one.quality.perplexity for one in shown):
+        lines.append(
+            "quality: SNR of the weights, were they Gaussian. perplexity: by how much it is published to rise, against "
+            "f16 as a rule; another model's tells a rank, not a value. `roofline predict` names the source."
+        )
     if found.failed:
         reason = next(iter(found.failed.values()))
         lines.append(f"Not predicted: {len(found.failed)}, the first because of {reason}")

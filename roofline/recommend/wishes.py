@@ -25,7 +25,8 @@ class Miss:
 
 @dataclass(frozen=True)
 class Wishes:
-    """Limits; None is no wish. Speeds [1/s] of all sequences, TTFT [s], price [USD], power [W], cost [USD/M tokens].
+    """Limits; None is no wish. Speeds [1/s] of all sequences, TTFT [s], price [USD], power [W], cost [USD/M tokens],
+    signal-to-noise ratio of the weights [dB]; weights without any noise meet every wish for it.
 
     sure: whether the low end of the band has to meet the speeds, not the expected value.
     """
@@ -36,6 +37,7 @@ class Wishes:
     max_price: float | None = None
     max_watts: float | None = None
     max_cost: float | None = None
+    min_snr: float | None = None
     sure: bool = False
 
     def check(self) -> None:
@@ -63,6 +65,7 @@ class Wishes:
             "--max-ttft": (self.max_ttft, lambda one: one.ttft_s, "s"),
             "--max-price": (self.max_price, lambda one: one.price, "USD"),
             "--max-watts": (self.max_watts, lambda one: one.power_w, "W"),
+            "--min-snr": (self.min_snr, lambda one: one.quality.snr_db, "dB"),
             "--max-cost": (self.max_cost, lambda one: one.usd_per_million, "USD a million tokens"),
         }
 
@@ -78,7 +81,7 @@ class Wishes:
                 continue
             value = figure(one)
             if value is None:
-                if one.fits or option in ("--max-price", "--max-watts"):
+                if one.fits or option in ("--max-price", "--max-watts", "--min-snr"):
                     found.append(Miss(option, f"{wanted:g} {unit}", "no figure", float("inf")))
                 continue
             factor = wanted / value if option.startswith("--min") else value / wanted
