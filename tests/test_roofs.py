@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from roofline.measure import accelerator, matmul
 from roofline.measure.arrays import Memory, arrays_in, numa_nodes
 from roofline.measure.bandwidth import KERNELS, Measurement, Point, largest_set, sweep, working_sets
+from roofline.measure.child import environment
 from roofline.measure.curve import Curve
 from roofline.measure.timing import Budget, Samples, Team, interleave, one_per_core, repeat
 from roofline.spec import SpecError
@@ -462,7 +463,7 @@ def test_the_fastest_size_wins_and_the_rate_is_flops_over_seconds() -> None:
 
 
 def test_every_blas_is_told_how_many_threads() -> None:
-    told = matmul.environment(3, {"PATH": "/bin", "OMP_NUM_THREADS": "64"})
+    told = environment(3, {"PATH": "/bin", "OMP_NUM_THREADS": "64"})
     assert told["PATH"] == "/bin"
     assert {told[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")} == {"3"}
 
@@ -480,15 +481,15 @@ def test_products_of_numpy_in_a_process_of_their_own() -> None:
 
 
 def test_a_library_that_is_missing_or_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(matmul, "_installed", lambda _: False)
+    monkeypatch.setattr(matmul, "installed", lambda _: False)
     roofs, missing = matmul.measure((1, 2), 1.0, libraries=("torch",))
     assert roofs == ()
     assert [(one.what, one.reason) for one in missing] == [("torch fp32, bf16, int8", "torch is not installed")]
-    monkeypatch.setattr(matmul, "_installed", lambda _: True)
+    monkeypatch.setattr(matmul, "installed", lambda _: True)
     monkeypatch.setattr(matmul, "_PROGRAM", "import sys; sys.exit('no\\nsuch kernel')")
     (one,) = matmul.measure((1,), 1.0, libraries=("numpy",))[1]
     assert one.reason == "the process ended with 1: such kernel"
-    monkeypatch.setattr(matmul, "_GRACE", 0.0)
+    monkeypatch.setattr(matmul, "GRACE", 0.0)
     monkeypatch.setattr(matmul, "_PROGRAM", "import time; time.sleep(60)")
     (one,) = matmul.measure((1,), 0.2, libraries=("numpy",))[1]
     assert "did not end" in one.reason

@@ -12,7 +12,9 @@ import typer
 from roofline.cli import (
     comparing,
     curves,
+    erring,
     exploring,
+    loading,
     measuring,
     options,
     plotting,
@@ -275,6 +277,7 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     reporting.report,
     exploring.app,
     sizing.fit,
+    loading.load,
     recommending.recommend,
     comparing.compare,
     sweeping.sweep,
@@ -287,11 +290,12 @@ _COMMANDS: tuple[Callable[..., None], ...] = (
     show,
     check,
     calibrate,
-    measuring.measure,
     measuring.bench,
+    erring.error,
 )
 for _command in _COMMANDS:
     app.command(_command.__name__.rstrip("_"))(_command)
 for _command in curves.COMMANDS:
     plotting.plots.command(_command.__name__)(_command)
+app.add_typer(measuring.measures, name="measure")
 app.add_typer(plotting.plots, name="plot")

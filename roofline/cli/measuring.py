@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,15 @@ import typer
 
 from roofline.cli import options
 from roofline.cli.options import Form
+from roofline.cli.plotting import Background, Theme
 from roofline.cli.progress import progress_bar
 
+measures = typer.Typer(name="measure", rich_markup_mode=None)
 
+
+@measures.callback(invoke_without_command=True)
 def measure(
+    context: typer.Context,
     quick: Annotated[bool, typer.Option("--quick", help="In under 20 seconds, with fewer points.")] = False,
     only_identity: Annotated[
         bool, typer.Option("--identity", help="Only say what this machine is; measure and write nothing.")
@@ -31,6 +37,9 @@ def measure(
 
     Example: roofline measure --quick
     """
+    if context.invoked_subcommand is not None:
+        _without_options(context)
+        return
     from roofline.engine.process import interruptible
     from roofline.measure import command
 
@@ -42,6 +51,61 @@ def measure(
     typer.echo(text, nl=False)
     for path in written:
         typer.echo(f"wrote {path}", err=True)
+
+
+def _without_options(context: typer.Context) -> None:
+    """A command of its own takes its own options: those before its name would go unheard."""
+    given = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
+    if given:
+        name = context.invoked_subcommand
+        raise typer.BadParameter(f"options go behind {name}: roofline measure {name} …", context)
+
+
+class Picture(StrEnum):
+    """Which picture of a ladder an image holds."""
+
+    climb = "climb"
+    roofline = "roofline"
+    sizes = "sizes"
+
+
+@measures.command()
+def matmul(
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Rows and columns of the matrices.")] = 1024,
+    threads: options.ThreadList = None,
+    rungs: Annotated[
+        str | None, typer.Option("--rungs", metavar="NAMES", help="Only these rungs; commas make a list.")
+    ] = None,
+    sizes: Annotated[
+        bool, typer.Option("--sizes/--no-sizes", help="Speed against size, too: where matrices leave the caches.")
+    ] = True,
+    quick: Annotated[bool, typer.Option("--quick", help="In about 15 seconds, with fewer samples and sizes.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", help="Draw it, too: all in .html or .md, a picture in .png, .svg, .json; or .csv."
+        ),
+    ] = None,
+    chart: Annotated[Picture, typer.Option("--chart", help="Which picture an image holds.")] = Picture.climb,
+    theme: Background = Theme.auto,
+    form: options.Output = Form.table,
+) -> None:
+    """Matrix products from plain Python to the peak: how fast each rung is here, and why.
+
+    Example: roofline measure matmul --n 1024 --out ladder.html
+    """
+    from roofline.document.ladder import check_asked, save
+    from roofline.engine.process import interruptible
+    from roofline.measure.ladder.command import measure_ladder
+    from roofline.measure.ladder.report import report
+
+    check_asked(out, chart.value, sizes)
+    with interruptible(), progress_bar("measuring") as progress:
+        ladder = measure_ladder(n, threads, rungs, sizes, quick, progress)
+    typer.echo(report(ladder, form.value), nl=False)
+    if out is not None:
+        save(ladder, out, theme.value, chart.value)
+        typer.echo(f"wrote {out}", err=True)
 
 
 def bench(

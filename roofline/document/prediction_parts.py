@@ -14,6 +14,7 @@ from roofline.explain import compute_bound_batch, figures_used, operator_table
 from roofline.fit_report import device_rows
 from roofline.itemised import bill_lines
 from roofline.prediction import Phase, Prediction
+from roofline.quality import quality_words
 from roofline.reasons import disk_words, memory_words, remarks, why
 from roofline.report import record
 from roofline.tables import cell, heading
@@ -42,6 +43,7 @@ def explained(prediction: Prediction) -> list[Block]:
     found: list[Block] = []
     if prediction.runs:
         found.append(Text(sentence(why(prediction))))
+        found.append(Text(f"Quality: {quality_words(prediction.quality)}."))
     notes = [sentence(remark) for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()
     if assumed:

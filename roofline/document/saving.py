@@ -53,6 +53,12 @@ def save_document(document: Document, out: Path, theme: str) -> None:
     write_text(page(document, cast(Theme, theme)) if suffix == ".html" else markdown(document), out)
 
 
+def check_out(out: Path) -> None:
+    """SpecError or OSError where `save_chart` could not write this name, before long work is done for it."""
+    _suffix(out, _CHARTS)
+    check_writable(out)
+
+
 def show_chart(chart: Chart, theme: str, title: str) -> tuple[Path, bool]:
     """Open a chart in the reader's browser: the page, in a new folder of its own, and whether a browser took it."""
     path = Path(tempfile.mkdtemp(prefix="roofline-")) / f"{chart.identity}.html"

@@ -6,33 +6,21 @@ is loaded, and this process has loaded it long ago.
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-from roofline.measure.timing import Budget, Clock, Samples, one_per_core, repeat
+from roofline.measure.child import ChildError, ask, pin
+from roofline.measure.products import Maker, installed, numpy_library, torch_library
+from roofline.measure.timing import Budget, Clock, Samples, repeat
 
 #: What each library is asked for; torch's fp32 is another BLAS than numpy's.
 DTYPES = {"numpy": ("fp32", "fp64"), "torch": ("fp32", "bf16", "int8")}
 _SIZES = (512, 1024, 2048, 4096)  # n; larger ones come no nearer to the peak, smaller ones leave cores idle
 _SHORTEST = 0.02  # s that a sample takes at least
 _WARM_UP = 2  # calls
-_GRACE = 60.0  # s beyond its budget after which a process is stopped: torch alone takes up to 20 s to load from a disk
-_THREAD_VARIABLES = (
-    "OPENBLAS_NUM_THREADS",
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
-    "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
+GRACE = 60.0  # s beyond its budget after which a process is stopped: torch alone takes up to 20 s to load from a disk
 _PROGRAM = (
     "import sys; sys.path.insert(0, sys.argv[1]); "
     "from roofline.measure.matmul import answer; print(answer(*sys.argv[2:]))"
@@ -61,9 +49,12 @@ class Unmeasured:
     reason: str
 
 
-def flops(n: int) -> float:
-    """Operations of a product of two n × n matrices: n³ multiplications and as many additions [FLOP]."""
-    return 2.0 * n**3
+def flops(n: int, rows: int | None = None) -> float:
+    """Operations of a product of two n × n matrices: n³ multiplications and as many additions [FLOP].
+
+    rows: of the left matrix and of the result, where they are fewer.
+    """
+    return 2.0 * n**2 * (n if rows is None else rows)
 
 
 def measure(
@@ -79,9 +70,9 @@ def measure(
     missing = [
         Unmeasured(f"{name} {', '.join(DTYPES[name])}", f"{name} is not installed")
         for name in libraries
-        if not _installed(name)
+        if not installed(name)
     ]
-    teams = [(count, name) for count in threads for name in libraries if _installed(name)]
+    teams = [(count, name) for count in threads for name in libraries if installed(name)]
     budget = Budget(budget_s)
     roofs: list[MatmulRoof] = []
     for index, (count, name) in enumerate(teams):
@@ -93,40 +84,11 @@ def measure(
     return tuple(roofs), tuple(missing)
 
 
-def _installed(library: str) -> bool:
-    try:
-        return importlib.util.find_spec(library) is not None
-    except (ImportError, ValueError):
-        return False
-
-
-def environment(threads: int, given: Mapping[str, str]) -> dict[str, str]:
-    """An environment in which every BLAS uses that many threads."""
-    return {**given, **dict.fromkeys(_THREAD_VARIABLES, str(threads))}
-
-
 def _in_process(library: str, threads: int, seconds: float) -> tuple[list[MatmulRoof], list[Unmeasured]]:
-    package_parent = str(Path(__file__).parent.parent.parent)
-    what = f"{library}, {threads} threads"
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _PROGRAM, package_parent, library, str(threads), f"{seconds:.3f}"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            env=environment(threads, os.environ),
-            timeout=seconds + _GRACE,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return [], [Unmeasured(what, f"it did not end within {seconds + _GRACE:.0f} s")]
-    except OSError as error:
-        return [], [Unmeasured(what, f"{sys.executable} does not start: {error.strerror or error}")]
-    lines = done.stdout.splitlines()
-    if done.returncode or not lines:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        return [], [Unmeasured(what, f"the process ended with {done.returncode}: {last[:200]}")]
+        lines = ask(_PROGRAM, [library, str(threads), f"{seconds:.3f}"], threads, seconds + GRACE)
+    except ChildError as error:
+        return [], [Unmeasured(f"{library}, {threads} threads", str(error))]
     return read_answer(lines[-1])
 
 
@@ -144,12 +106,13 @@ def answer(library: str, threads: str, seconds: str) -> str:
     roofs: list[dict[str, object]] = []
     missing: list[dict[str, str]] = []
     if count == 1:
-        _pin()
-    name, products = (_numpy if library == "numpy" else _torch)(count)
-    for index, (dtype, product) in enumerate(products.items()):
+        pin()
+    name, makers = numpy_library() if library == "numpy" else torch_library(count)
+    products = {dtype: makers[dtype] for dtype in DTYPES[library]}
+    for index, (dtype, maker) in enumerate(products.items()):
         part = Budget(budget.left / (len(products) - index))
         try:
-            samples, size = fastest(product, part)
+            samples, size = fastest(_run_of(maker), part)
         except (RuntimeError, NotImplementedError, TypeError, MemoryError) as error:
             reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
             missing.append({"what": f"{library} {dtype}", "reason": reason[0][:200]})
@@ -181,11 +144,24 @@ def fastest(
     return best
 
 
+def _run_of(maker: Maker) -> Callable[[int], Callable[[], object]]:
+    return lambda n: maker(n, n).run
+
+
 def _of_size(
     product: Callable[[int], Callable[[], object]], n: int, seconds: float, clock: Clock
 ) -> tuple[Samples, float]:
     """(samples [FLOP/s], seconds of one product) of one size, in about so many seconds."""
-    run = product(n)
+    return timed(product(n), flops(n), seconds, clock)
+
+
+def timed(
+    run: Callable[[], object], work: float, seconds: float, clock: Clock = time.perf_counter
+) -> tuple[Samples, float]:
+    """(samples [FLOP/s], seconds of one call) of a function that does `work` [FLOP], in about so many seconds.
+
+    Short calls are timed several at a time.
+    """
     # The first calls plan, ask for memory and wake the wide units up.
     once = repeat(run, seconds=0.0, at_least=1, warm_up=_WARM_UP, clock=clock)[0]
     calls = max(1, round(_SHORTEST / once)) if once > 0 else 1
@@ -195,65 +171,4 @@ def _of_size(
             run()
 
     times = repeat(batch, seconds=seconds, warm_up=0, clock=clock)
-    return Samples(tuple(calls * flops(n) / taken for taken in times)), once
-
-
-def _pin() -> None:
-    """To one core of this process's, so that a single thread does not wander and one core is one core."""
-    cores = one_per_core()
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {cores[0]})
-
-
-Products = dict[str, Callable[[int], Callable[[], object]]]
-
-
-def _numpy(_threads: int) -> tuple[str, Products]:  # the environment has said how many
-    import numpy as np
-
-    random = np.random.default_rng(0)
-
-    def product(dtype: Any) -> Callable[[int], Callable[[], object]]:
-        def of_size(n: int) -> Callable[[], object]:
-            left, right = (random.standard_normal((n, n), dtype=dtype) for _ in range(2))
-            result = np.empty((n, n), dtype=dtype)
-            return lambda: np.matmul(left, right, out=result)
-
-        return of_size
-
-    return f"numpy {np.__version__} ({blas_name()})", {"fp32": product(np.float32), "fp64": product(np.float64)}
-
-
-def blas_name() -> str:
-    """The BLAS that numpy was built with, such as 'scipy-openblas 0.3.30'; 'unknown BLAS' where it does not say."""
-    import numpy as np
-
-    try:
-        config: Any = np.show_config(mode="dicts")
-        blas = config["Build Dependencies"]["blas"]
-        return f"{blas['name']} {blas.get('version', '')}".replace("unknown", "").strip() or "unknown BLAS"
-    except (TypeError, KeyError, AttributeError):
-        return "unknown BLAS"
-
-
-def _torch(threads: int) -> tuple[str, Products]:
-    import torch  # type: ignore[import-not-found,unused-ignore]
-
-    torch.set_num_threads(threads)
-
-    def floats(dtype: Any) -> Callable[[int], Callable[[], object]]:
-        def of_size(n: int) -> Callable[[], object]:
-            left, right = (torch.randn(n, n).to(dtype) for _ in range(2))
-            result = torch.empty(n, n, dtype=dtype)
-            return lambda: torch.mm(left, right, out=result)
-
-        return of_size
-
-    def integers(n: int) -> Callable[[], object]:
-        left, right = (torch.randint(-127, 128, (n, n), dtype=torch.int8) for _ in range(2))
-        return lambda: torch._int_mm(left, right)
-
-    products: Products = {"fp32": floats(torch.float32), "bf16": floats(torch.bfloat16), "int8": integers}
-    backends = {"MKL": torch.backends.mkl.is_available(), "oneDNN": torch.backends.mkldnn.is_available()}
-    names = " and ".join(name for name, there in backends.items() if there) or "its own kernels"
-    return f"torch {torch.__version__} ({names})", products
+    return Samples(tuple(calls * work / taken for taken in times)), once

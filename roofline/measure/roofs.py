@@ -84,7 +84,7 @@ def measure_roofs(identity: Identity, source: Source, quick: bool, progress: Pro
     }
     memory_part = part(CLOCK_S[hurry], BANDWIDTH_S[hurry], "bandwidth")
     points = sweep(
-        working_sets(largest_set(_available(identity), identity.caches.l3 or 0.0, quick), 1 if quick else 2),
+        working_sets(largest_set(available_memory(identity), identity.caches.l3 or 0.0, quick), 1 if quick else 2),
         thread_counts(cores, quick),
         budget_s=BANDWIDTH_S[hurry],
         progress=memory_part,
@@ -109,7 +109,7 @@ def measure_roofs(identity: Identity, source: Source, quick: bool, progress: Pro
     )
 
 
-def _available(identity: Identity) -> float:
+def available_memory(identity: Identity) -> float:
     """Memory that may be taken without swapping [B]."""
     import psutil
 
