@@ -90,14 +90,15 @@ def _quants(pattern: str) -> tuple[list[Row], tuple[str, ...]]:
             **info._asdict(),
             "snr_db": info.snr_db if info.snr_db is not None and math.isfinite(info.snr_db) else None,
             "ppl_change_percent": info.perplexity.change_percent if info.perplexity else None,
+            "ppl_model": info.perplexity.model if info.perplexity else None,
             "ppl_imatrix": info.perplexity.imatrix if info.perplexity else None,
         }
         for identity, info in infos.items()
         if identity in chosen
     ]
     return rows, (
-        "id", "bits_per_weight", "model_bits_per_weight", "snr_db", "ppl_change_percent", "ppl_imatrix", "meaning",
-        "basis",
+        "id", "bits_per_weight", "model_bits_per_weight", "snr_db", "ppl_change_percent", "ppl_model", "ppl_imatrix",
+        "meaning", "basis",
     )  # fmt: skip
 
 

@@ -94,14 +94,12 @@ class Loading:
         if prefill is None or not self.prediction.runs:
             return None
         computed = float(prefill.seconds - prefill.disk_seconds)
-        after = (self.load.copied or 0.0) + self.load.repacked
         most = self.load.cold + float(prefill.seconds)
         lazily = self.is_mapped and not self.load.repacked
         warm = self.load.warm + float(prefill.seconds)
         if not lazily:
             return FirstToken(most, most, warm, warm)
-        least, least_warm = (max(read, computed) + after for read in (self.load.read, self.load.reread))
-        return FirstToken(least, most, least_warm, warm)
+        return FirstToken(max(self.load.read, computed), most, max(self.load.reread, computed), warm)
 
     # -- memory -------------------------------------------------------------------------------------------------------
 
@@ -157,7 +155,7 @@ class Loading:
     @property
     def reached(self) -> tuple[Span, float] | None:
         """The tensor and the percentage of a token's bytes at which `top` shows what is wanted; None where it never."""
-        if self.wanted is None:
+        if self.wanted is None or self.wanted > self.own + self.room:
             return None
         read = max(self.wanted - self.own, 0.0)
         span = self.layout.reached(read)

@@ -183,6 +183,8 @@ def _reached_words(loading: Loading) -> str:
         return "the weights are copied while it is loaded, so that all of them are read before the first pass begins."
     reached = loading.reached
     if reached is None:
+        if loading.shown_after_one > loading.own + loading.room:
+            return f"a process never shows as much, since memory has {_gib(loading.own + loading.room)} for it."
         return "a process never shows as much, since all that a token reads is less."
     span, share = reached
     layers = loading.prediction.model.layers

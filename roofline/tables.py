@@ -24,7 +24,8 @@ def cell(key: str, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (int, float)):
         if column is not None and column.unit == "%":
-            return f"{value:.1%}"
+            tiny = column.digits > 3 and 0.0 < value < 0.001  # a column with more digits shows some of these, too
+            return ("<0.01%" if value < 0.0001 else f"{value:.2%}") if tiny else f"{value:.1%}"
         if column is not None and column.quantity and column.unit == "s":
             return format_duration(float(value))
         if column is not None and column.quantity:

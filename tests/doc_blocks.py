@@ -109,17 +109,22 @@ def output(command: str) -> str:
 
 
 def pycon(body: str, session: code.InteractiveConsole) -> str:
-    """A ``pycon`` block's statements, each followed by what the interpreter prints."""
+    """A ``pycon`` block's statements, each followed by what the interpreter prints.
+
+    A compound statement needs no '...' to end it: ruff's formatter takes such lines away.
+    """
     lines: list[str] = []
-    for line in body.splitlines():
-        if line.startswith((">>>", "...")):
-            lines.append(line)
-            printed = io.StringIO()
-            with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-                session.push(line[4:])
-            lines += [text.rstrip() for text in printed.getvalue().splitlines()]
+    printed = io.StringIO()
+    typed = [line for line in body.splitlines() if line.startswith((">>>", "..."))]
+    for line, following in zip(typed, [*typed[1:], ">>>"], strict=True):
+        lines.append(line)
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            if session.push(line[4:]) and not following.startswith("..."):
+                session.push("")
+        lines += [text.rstrip() for text in printed.getvalue().splitlines()]
+        printed.seek(printed.truncate(0))
     if session.buffer:
-        raise SyntaxError(f"expected the block to end its last statement (a '...' line), found: {session.buffer[-1]}")
+        raise SyntaxError(f"expected the block to end its last statement, found: {session.buffer[-1]}")
     if any(line.startswith("Traceback (most recent call last)") for line in lines):
         raise RuntimeError("\n".join(lines))
     return "".join(f"{line}\n" for line in lines)

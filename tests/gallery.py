@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from roofline.cli import main
+from roofline.document.ladder import save
+from tests.ladders import captured
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGE, IMAGES = DOCS / "gallery.md", DOCS / "images"
@@ -34,7 +36,7 @@ class Picture:
     @property
     def is_chart(self) -> bool:
         """Whether a chart alone is shown, of which a figure can be had."""
-        return self.words[0] == "plot"
+        return self.words[0] in ("plot", "error", "measure")
 
 
 def pictures() -> list[Picture]:
@@ -47,7 +49,11 @@ def pictures() -> list[Picture]:
 
 
 def run(words: Sequence[str]) -> None:
-    """A command line in this process; RuntimeError where it fails."""
+    """A command line in this process; RuntimeError where it fails. For a measurement a kept run is drawn."""
+    if words[0] == "measure":
+        chart = words[words.index("--chart") + 1] if "--chart" in words else "climb"
+        save(captured(), Path(words[-1]), "auto", chart)
+        return
     try:
         main(words)
     except SystemExit as stop:

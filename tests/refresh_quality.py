@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.precision.distributions import distribution
-from roofline.precision.weight_trial import relative_scatter
+from roofline.precision.ratios import relative_scatter
 from roofline.quantization.quality import COLUMNS, FILE, SAMPLE_SEED, SAMPLE_SHAPE
 
 

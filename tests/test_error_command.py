@@ -53,6 +53,8 @@ def test_the_documented_command(run: Run) -> None:
     assert len(found["kernels"]) == len(KERNELS) and len(found["floats"]) == 2
     for rows in (found["weights"], found["dot_products"], found["kernels"], found["floats"]):
         assert all(key in COLUMNS for row in rows for key in row)
+    for row in found["weights"]:
+        assert row["derived_db"] == pytest.approx(row["simulated_db"], abs=0.1), row  # mixes, too
     for row in found["dot_products"]:
         assert row["low_db"] < row["simulated_db"] < row["high_db"]
         assert row["agrees"] == (row["low_db"] <= row["derived_db"] <= row["high_db"])
@@ -95,11 +97,21 @@ def test_a_sum_that_would_overflow_is_warned_of() -> None:
     tried = outcome(asked("f16", activation_rms=30_000.0, summation="plain", accumulate="fp16"))
     assert tried.dots[0]["simulated_db"] is None  # sums became infinite
     assert report(tried, "json") and report(tried, "table")
+    nothing = words(outcome(asked(weight_rms=1e20, simulated=False)))
+    assert nothing[0] == "Does q8_0 beat f16? Both overflow." and "(others overflow)" in nothing[-1]
+
+
+def test_sums_that_would_underflow_are_warned_of() -> None:
+    """fp16's smallest normal number, 2^-14, by weights of rms 0.02: 0.00305."""
+    below, above = (words(outcome(asked("f16", activation_rms=rms, simulated=False)))[0] for rms in (0.003, 0.0031))
+    assert below.startswith("Warning: activations of rms 0.00305 and less") and above.startswith("fp16 sums are good")
 
 
 def test_outliers_and_types_that_nobody_writes_are_said() -> None:
     found = words(outcome(asked("q4_k_m,f16", activations="outliers", k="256")))
     assert any("0.1% of the activations are 50 times larger" in line for line in found)
+    assert any(line.startswith("Searched: several scales") for line in found)
+    assert not any(line.startswith("Searched") for line in words(outcome(asked("q4_0", simulated=False))))
     assert any("Nothing here writes" in line and "q4_k" in line for line in found)
 
 
@@ -123,6 +135,7 @@ def test_outliers_and_types_that_nobody_writes_are_said() -> None:
         ("--seed", "-1", "--seed: expected a number from 0 up"),
         ("--weight-rms", "0", "--weight-rms: expected a positive number"),
         ("--activation-rms", "nan", "--activation-rms: expected a positive number"),
+        ("--activation-rms", "1e35", "--activation-rms: expected a positive number from 1e-30 to 1e+30, found 1e+35"),
     ],
 )
 def test_bad_input_gets_one_clear_line(run: Run, option: str, value: str, said: str) -> None:
@@ -178,7 +191,11 @@ def test_the_figure_keeps_to_the_palette_and_shows_intervals() -> None:
     assert_palette(made)
     assert_no_raw_names(made)
     points = [trace for trace in made["data"] if trace["mode"] == "markers"]
-    assert points and all(min(trace["error_y"]["array"] + trace["error_y"]["arrayminus"]) > 0 for trace in points)
+    tried = [seen for curve in chart.curves for seen in curve.seen]
+    for trace, seen in zip(points, tried, strict=True):  # one length, so a point to a curve
+        bars = trace["error_y"]
+        assert seen.low < seen.relative_rms == trace["y"][0] < seen.high
+        assert (bars["array"], bars["arrayminus"]) == ([seen.high - trace["y"][0]], [trace["y"][0] - seen.low])
     assert made["layout"]["xaxis"]["type"] == made["layout"]["yaxis"]["type"] == "log"
     assert dot_errors_picture(chart).numbers.rows == chart.rows()
     bare = figure(dot_errors(outcome(asked(simulated=False))))
@@ -198,4 +215,9 @@ def test_the_chart_is_written_beside_the_tables(run: Run, tmp_path: Path) -> Non
     assert json.loads(file.read_text(encoding="utf-8"))["data"]
     refused = run("error", "--no-simulation", "--out", str(tmp_path / "errors.txt"))
     assert (refused.code, refused.out) == (1, "") and "--out: expected a name that ends in" in refused.err
-    assert run("error", "--model", "some.gguf", "--out", str(file)).code == 2
+
+
+def test_a_file_takes_no_options_about_drawn_weights(run: Run) -> None:
+    for option in ("--out=e.html", "--k=256", "--quant=q4_0", "--trials=10"):
+        done = run("error", "--model", "some.gguf", option)
+        assert done.code == 2 and "a GGUF file" in done.err, option

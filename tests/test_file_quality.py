@@ -72,8 +72,11 @@ def test_the_estimate_is_the_true_ratio(name: str, distribution: str, tmp_path: 
     weights = drawn(distribution)
     file = write(tmp_path / "one.gguf", {"blk.0.ffn_up.weight": stored(name, weights)})
     true = ratio_db(weights, by_gguf(name, weights))
-    found = measure(file, whole=True).sums.snr_db
+    sums = measure(file, whole=True).sums
+    found = sums.snr_db
     assert found == pytest.approx(true, abs=0.12)
+    assert sums.noisy_squares == pytest.approx(sums.squares - sums.noise)  # what blocks say has the error's power, too
+    assert sums.gaussian_snr_db == pytest.approx(snr_db(name))
     # What Δ²/12 of every weight would say is off by more where weights are exact: n/(n − 1) of 32 is 0.14 dB.
     if name in ("q8_0", "q5_1", "q4_1"):
         exact = STEPPED[name].exact
@@ -249,6 +252,23 @@ def test_numbers_that_are_not_finite_are_counted(tmp_path: Path) -> None:
     assert measure(zeros).sums.snr_db is None and json.loads(file_report(zeros, "json"))["total"]["rms"] == 0
 
 
+def test_floats_of_which_none_is_finite_are_counted_and_nothing_is_tried(tmp_path: Path) -> None:
+    raw = np.full((4, 64), np.nan, dtype=np.float32).tobytes()
+    path = write(tmp_path / "one.gguf", {"a.weight": ((64, 4), 0, raw)})
+    quality = measure(path)
+    assert quality.sums.broken == 4 * 64 and tried_rows(quality) == []
+    assert "not finite" in file_report(path, "table")
+
+
+def test_floats_beyond_a_scale_have_no_ratio(tmp_path: Path) -> None:
+    """A scale in fp16 ends at 65504: 1e8 in q8_0 would take 787 402."""
+    weights = drawn("gaussian")
+    weights[0, :32] = 1e8
+    path = write(tmp_path / "one.gguf", {"a.weight": (SHAPE[::-1], 0, weights.tobytes())})
+    found = measure(path, whole=True)
+    assert found.sums.tried_snr_db("q8_0") is None and "q8_0" not in [row["type"] for row in tried_rows(found)]
+
+
 def test_files_without_their_weights_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "one.gguf", {"blk.0.ffn_up.weight": stored("q4_0", drawn("gaussian"))})
     raw = path.read_bytes()
@@ -265,6 +285,10 @@ def test_files_without_their_weights_are_refused(tmp_path: Path) -> None:
     path.write_bytes(gguf_files.encode({"general.architecture": "llama"}, [row], order=">", data=True))
     with pytest.raises(SpecError, match="big-endian"):
         measure(path)
+    told = run("inspect", str(path)).stdout  # without its quality
+    assert "parameters             64" in told and "quality" not in told
+    path.write_bytes(gguf_files.encode({"general.architecture": "llama"}))  # a vocabulary
+    assert "parameters             0" in run("inspect", str(path)).stdout
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KIND if kind.name not in ("I8", "I16", "I32", "I64", "F64")])

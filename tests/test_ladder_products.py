@@ -19,7 +19,7 @@ import pytest
 
 from roofline.measure import products
 from roofline.measure.ladder import climb, inside, makers
-from roofline.measure.ladder.checking import check, growth, rows_to_check, steepness
+from roofline.measure.ladder.checking import blocks, check, growth, rows_to_check, steepness
 from roofline.measure.ladder.climb import Task, available
 from roofline.measure.ladder.rungs import EXTRAS, RUNGS, Run, named, runs
 from roofline.measure.matmul import flops
@@ -79,8 +79,8 @@ def test_other_wrong_products(rung: Any, change: Callable[[Any], Any]) -> None:
 
 
 def test_a_row_that_is_not_compared_in_full_is_found_wrong_by_its_sum() -> None:
-    n = 2400  # 2^25 / 2400² = 5 rows in full
-    assert len(rows_to_check(n, n)) == 5
+    n = 1200  # 2^25 / 1200² = 23 rows in full
+    assert len(rows_to_check(n, n)) == 23
     left, right = products.normal(n, n, np.float32, 1), products.normal(n, n, np.float32, 2)
     result = left @ right
     rung = RUNGS["numpy-fp32"]
@@ -88,6 +88,49 @@ def test_a_row_that_is_not_compared_in_full_is_found_wrong_by_its_sum() -> None:
     assert 7 not in rows_to_check(n, n)
     result[7] = 0.0
     assert not check(rung, products.of_arrays(left, right, result, lambda: None)).is_right
+
+
+def test_a_wrong_row_is_found_under_the_roundings_of_a_narrow_result() -> None:
+    """bf16 rounds each c by 2^-8·|c| at most: by what it is, not by ‖a‖·‖b‖, under which a row of zeros would pass."""
+    n, rung = 600, RUNGS["torch-bf16"]  # 93 rows in full
+    left, right = (_to_bf16(products.normal(n, n, np.float32, seed)) for seed in (1, 2))
+    result = _to_bf16(left @ right)
+    assert 4 not in rows_to_check(n, n)
+    assert check(rung, products.of_arrays(left, right, result, lambda: None)).is_right
+    for wrong in (np.zeros(n, np.float32), result[5]):
+        broken = result.copy()
+        broken[4] = wrong
+        assert not check(rung, products.of_arrays(left, right, broken, lambda: None)).is_right
+
+
+def test_one_wrong_number_of_many_is_found() -> None:
+    """At n = 600 the sums are of 1 … 7 columns, whose roundings hide little; a number is 24 in the mean square."""
+    n, rung = 600, RUNGS["numpy-fp32"]
+    left, right = products.normal(n, n, np.float32, 1), products.normal(n, n, np.float32, 2)
+    result = left @ right
+    assert len(blocks(n, n, n)) == 2**25 // n**2
+    for i, j in ((4, 0), (301, 77), (598, 599)):
+        assert i not in rows_to_check(n, n)
+        broken = result.copy()
+        broken[i, j] += 1.0
+        assert not check(rung, products.of_arrays(left, right, broken, lambda: None)).is_right
+
+
+def test_narrower_arithmetic_under_a_wide_name_is_found() -> None:
+    """Operands rounded to bf16 or to TF32's 11 bits, and sums kept in bf16, are not fp32, though each looks alike."""
+    n, rung = 256, RUNGS["numpy-fp32"]
+    left, right = products.normal(n, n, np.float32, 1), products.normal(n, n, np.float32, 2)
+    summed = np.zeros((n, n), np.float32)
+    for k in range(n):
+        summed = _to_bf16(summed + np.outer(left[:, k], right[k]))
+    for wrong in (summed, _to_bf16(left) @ _to_bf16(right), _to_bf16(left, 13) @ _to_bf16(right, 13)):
+        assert not check(rung, products.of_arrays(left, right, wrong, lambda: None)).is_right
+
+
+def _to_bf16(numbers: Any, dropped: int = 16) -> Any:
+    """fp32 without its last bits, rounded to the nearest, ties up."""
+    bits = numbers.astype(np.float32).view(np.uint32).astype(np.uint64) + (1 << (dropped - 1))
+    return (bits >> dropped << dropped).astype(np.uint32).view(np.float32)
 
 
 def test_a_product_of_a_narrower_type_is_told_from_its_own() -> None:
@@ -302,6 +345,44 @@ def test_a_wrong_product_has_no_speed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert second["problem"] == "this version of the library does not offer it"
 
 
+def test_what_was_timed_is_checked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first product is right, those after it are not: a rung that adds to its result, say."""
+
+    def spoiled(m: int, n: int) -> Product:
+        product = products.numpy_matmul(np.float32)(m, n)
+        calls: list[int] = []
+
+        def run() -> None:
+            product.run()
+            calls.append(1)
+            product.result()[0, 0] += np.float32(len(calls) - 1)
+
+        return replace(product, run=run)
+
+    monkeypatch.setattr(inside, "library", lambda name, threads: ("spoiled 1.0", {"numpy-fp32": spoiled}))
+    said: list[str] = []
+    task = {"rung": "numpy-fp32", "n": 64, "rows": 0, "exactly": True, "least_s": 0.0}
+    inside.main(json.dumps({"library": "numpy", "threads": 2, "seconds": 0.1, "tasks": [task]}), said.append)
+    answer = json.loads(said[0])
+    assert "samples" not in answer and answer["problem"] == "the product is wrong after it was repeated"
+
+
+def test_a_single_thread_is_pinned_and_several_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[int] = []
+    for threads in (1, 2):
+        monkeypatch.setattr(inside, "pin", lambda threads=threads: pinned.append(threads))
+        request: dict[str, Any] = {"library": "numpy", "threads": threads, "seconds": 0.1, "tasks": []}
+        inside.main(json.dumps(request), lambda _: None)
+    assert pinned == [1]
+
+
+@pytest.mark.parametrize("rung", OWN, ids=lambda rung: rung.id)
+def test_a_product_that_is_repeated_is_the_same(rung: Any) -> None:
+    product = product_of(rung.id, 20, 20)
+    product.run()
+    assert check(rung, product).is_right
+
+
 def test_a_size_that_time_does_not_allow_is_not_measured() -> None:
     said: list[str] = []
     task = {"rung": "einsum", "n": 64, "rows": 0, "exactly": True, "least_s": 0.0}
@@ -348,6 +429,22 @@ for task in request["tasks"]:
     assert [one.run.rung for one in found] == ["rows", "einsum"]
     assert [(one.what, one.reason) for one in missing] == [("loops, 1 thread", "the process ended with 41: no message")]
     assert shares == sorted(shares) and shares[-1] == 1.0
+
+
+def test_each_process_has_its_threads_and_answers_stand_in_the_order_of_the_tasks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = """
+import json, sys, os
+for task in json.loads(sys.argv[2])["tasks"]:
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    print(json.dumps({**task, "library": "/".join(map(os.environ.get, names)), "samples": [1.0], "error": 0.0}))
+"""
+    monkeypatch.setattr(climb, "_PROGRAM", program)
+    asked = [Run("numpy-fp32", 1), Run("numpy-fp32", 2), Run("numpy-fp64", 1), Run("python", 1)]
+    found, missing = climb.climb([Task(run, 64) for run in asked], 1.0)
+    assert [one.run for one in found] == asked and not missing
+    assert [one.library for one in found] == ["1/1/1", "2/2/2", "1/1/1", "1/1/1"]
 
 
 def test_a_process_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

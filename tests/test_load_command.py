@@ -48,7 +48,8 @@ def test_6_gb_in_top_name_the_layer(run: Run) -> None:
     assert record["reached"]["layer"] == 15  # counted from 0
     repacked = run(*LAPTOP[:-1], "--ram", "64GB", "--resident", "6GB").out
     assert "all of them are read before the first pass begins" in repacked
-    assert "a process never shows as much" in run(*LAPTOP, "--ram", "32GB", "--resident", "90GB").out
+    assert "since all that a token reads is less" in run(*LAPTOP, "--ram", "32GB", "--resident", "90GB").out
+    assert "since memory has 3.44 GiB for it" in run(*PI, "--ram", "4GB", "--resident", "3.6GiB").out
 
 
 def test_json_has_every_table_and_known_keys(run: Run) -> None:
@@ -127,7 +128,10 @@ def test_what_is_missing_is_said(run: Run) -> None:
     assert done.code == 1
     assert done.err == "error: --disk: expected a rate such as 500MB/s, since no hardware file states one, found none\n"
     assert run("load").code == 2
-    assert run("load", "--measure", "m.gguf", "--hw", "rpi4").code == 2
+    for more in (("--hw", "rpi4"), ("--no-mmap",), ("--threads", "2"), ("--prompt", "512"), ("--no-repack",)):
+        unheard = run("load", "--measure", "m.gguf", *more)
+        assert (unheard.code, "--measure goes with --seed and --format only" in unheard.err) == (2, True), more
+    assert "--seed goes with --measure only" in run(*PI, "--seed", "1").err
     pair = run("load", "--hw", "rtx-3090+ryzen-7950x", *PI[3:])
     assert pair.err.startswith("error: --hw: expected one device")
     card = run("load", "--hw", "rtx-3090", *PI[3:], "--ram", "4GB")

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roofline.engine.synthetic import write_synthetic
-from roofline.measure.mapping import counters, experiment, pagecache
+from roofline.measure.mapping import access, counters, experiment, pagecache
 from roofline.measure.mapping.experiment import Mapped, Step, Way, measure, shortened
 from roofline.measure.mapping.report import compared, described
 from roofline.measure.mapping.walk import Run, halves, pages_of, read, runs_of_token, total
@@ -83,10 +83,10 @@ def test_the_file_system_is_that_of_the_longest_mount(tmp_path: Path) -> None:
         "broken",
     ]
     mounts.write_text("\n".join(lines), encoding="utf-8")
-    assert pagecache.file_system(tmp_path / "x", mounts) == "tmpfs"
-    assert pagecache.file_system(tmp_path / "with space" / "x", mounts) == "xfs"
-    assert pagecache.file_system(Path("/elsewhere"), mounts) == "ext4"
-    assert pagecache.file_system(Path("/elsewhere"), tmp_path / "none") == ""
+    assert access.file_system(tmp_path / "x", mounts) == "tmpfs"
+    assert access.file_system(tmp_path / "with space" / "x", mounts) == "xfs"
+    assert access.file_system(Path("/elsewhere"), mounts) == "ext4"
+    assert access.file_system(Path("/elsewhere"), tmp_path / "none") == ""
 
 
 @linux
@@ -226,6 +226,13 @@ def test_res_grows_with_what_was_touched_and_the_page_cache_is_ahead(dense: Mapp
 
 
 @linux
+def test_a_file_that_nobody_else_maps_leaves_the_page_cache(dense: Mapped) -> None:
+    if dense.system not in ("ext4", "xfs", "btrfs"):
+        pytest.skip(f"the file may stay in memory on {dense.system}")
+    assert dense.was_evicted
+
+
+@linux
 def test_a_populated_mapping_has_the_whole_file_before_a_tensor_is_touched(dense: Mapped) -> None:
     step = evicted(dense).way("populated").step("mapped")
     assert step.touched == 0
@@ -297,6 +304,9 @@ def test_a_report_sets_the_expected_beside_the_counted() -> None:
     cold = fabricated().cold_seconds()
     assert cold == pytest.approx((90 * 4096 / 16384, 90 * 4096 / 16384 + 90 * 4096 / (180 * 4096)))
     assert "the file left the page cache" in text
+    # Read-ahead fetched 180 pages for a token of 90; half a second each, so 90 pages a half-second from the disk.
+    more = fabricated(read_bytes=90 * 4096).cold_seconds()
+    assert more == pytest.approx((0.5, 180 / 180 + 90 / 180))
 
 
 def test_a_warm_walk_and_an_unknown_cache_say_so() -> None:
@@ -389,9 +399,36 @@ def test_a_child_that_fails_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch,
 
 
 @linux
+def test_a_file_that_shrinks_under_the_mapping_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Cut once its header has been read: the process that walks it ends by SIGBUS, or finds less than it should."""
+    path = made(tmp_path, DENSE)
+
+    def cut_now(layout: FileLayout, _: int) -> list[Run]:
+        os.truncate(path, 4096)
+        return [(0, layout.size)]
+
+    monkeypatch.setattr(experiment, "runs_of_token", cut_now)
+    with pytest.raises(SpecError, match=r"^--measure: expected a file that stays as it is, found .* another size now$"):
+        measure(path)
+
+
+@linux
+def test_a_process_that_a_signal_ended_is_told_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = made(tmp_path, DENSE)
+    shell = tmp_path / "shell"
+    shell.write_text("#!/bin/sh\nkill -BUS $$\n", encoding="utf-8")
+    shell.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(shell))
+    with pytest.raises(SpecError, match=r"found that it was ended by signal 7 \(Bus error\)$"):
+        measure(path)
+
+
+@linux
 def test_where_mincore_may_not_be_asked_nothing_is_claimed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = made(tmp_path, DENSE)
-    monkeypatch.setattr(pagecache, "may_ask", lambda _: False)
+    monkeypatch.setattr(access, "may_ask", lambda _: False)
     mapped = measure(path)
     assert mapped.was_evicted is None
     assert {step.cached for way in mapped.ways for step in way.steps} == {None}
@@ -402,6 +439,6 @@ def test_where_mincore_may_not_be_asked_nothing_is_claimed(monkeypatch: pytest.M
 def test_a_file_of_another_user_may_not_be_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000)
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    assert not pagecache.may_ask(Path("/proc/self/status"))
+    assert not access.may_ask(Path("/proc/self/status"))
     monkeypatch.setattr(os, "access", lambda *_, **__: True)
-    assert pagecache.may_ask(Path("/proc/self/status"))
+    assert access.may_ask(Path("/proc/self/status"))

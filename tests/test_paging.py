@@ -1,5 +1,6 @@
 """What mapping a file means: where tensors lie, which pages a token touches, how few faults it takes, what is held."""
 
+from dataclasses import replace
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from roofline.readers import model_of, read_gguf
 from roofline.spec import SpecError
 from roofline.weights import bytes_read
 from roofline.workload import Step
+from tests import gguf_files
 
 PAGE = 64
 ONE_TOKEN = Step(batch=1.0, new=1.0, past=0.0, limit=1.0)
@@ -153,7 +155,6 @@ def test_more_tokens_touch_more_pages_up_to_all_that_are_used() -> None:
     assert np.all(np.diff(many) > 0)
     assert many == pytest.approx([found.pages(float(n)) for n in tokens])
     assert many[-1] == pytest.approx(len(pages(17, mixture(100, 17).size)))
-    assert found.always < many[0]
     assert found.bytes(1) == found.pages(1) * PAGE
 
 
@@ -198,6 +199,21 @@ def test_a_real_file_is_laid_out_as_its_table_says(smollm2_gguf: Path) -> None:
         values = np.frombuffer(stream.read(norm.size), dtype="<f4")
     assert len(values) == 576
     assert 0.1 < float(np.median(np.abs(values))) < 100
+
+
+def test_tensors_lie_where_the_table_says_and_layers_that_are_not_run_are_not_read(tmp_path: Path) -> None:
+    """An alignment of 4 KiB, of which no tensor is a multiple; and a third layer in a model of two."""
+    about, rows = gguf_files.llama()
+    path = tmp_path / "aligned.gguf"
+    path.write_bytes(gguf_files.encode(about | {"general.alignment": 4096}, rows, alignment=4096, data=True))
+    file = read_gguf(path)
+    model = model_of(file)
+    found = layout_of_file(model, file)
+    assert [span.begin for span in found.spans] == [file.data_begin + tensor.offset for tensor in file.tensors]
+    third = replace(file.tensors[2], name="blk.2.attn_q.weight", layer=2, offset=found.spans[-1].end)
+    longer = layout_of_file(model, replace(file, tensors=(*file.tensors, third)))
+    assert (longer.spans[-1].used, longer.read_bytes) == (0, found.read_bytes)
+    assert touched(longer, 4096).pages() == touched(found, 4096).pages()
 
 
 def test_a_file_without_its_weights_is_as_long_as_its_table_says(smollm2_gguf: Path, tmp_path: Path) -> None:
@@ -330,6 +346,16 @@ def test_what_helps_does() -> None:
     ).memory.fits
 
 
+def test_of_memory_that_may_be_used_in_part_more_is_needed() -> None:
+    """Metal may use three quarters of it."""
+    found = loaded("m2-ultra-76", "llama-3.3-70b", "f16", disk="3GB/s", ram="64GB")
+    (memory,) = (one for one in helps(found.prediction) if one.change == "more memory")
+    assert memory.size is not None
+    for size, fits in ((memory.size + 1e3, True), (memory.size - 1e8, False)):
+        again = api.predict("m2-ultra-76", "llama-3.3-70b", "f16", set={"memory.capacity": f"{size:.0f} B"})
+        assert again.memory.fits is fits
+
+
 def test_the_disk_that_gives_a_token_a_second_gives_it() -> None:
     found = loaded("ryzen-7950x", "llama-30b", disk="1GB/s", ram="16GB", repack=False)
     rates = [one.rate for one in helps(found.prediction) if one.change == "faster disk"]
@@ -354,6 +380,23 @@ def test_the_first_token_lies_between_reading_under_the_pass_and_before_it() -> 
     repacked = loaded("ryzen-7950x", disk="1GB/s", ram="32GB").first_token
     assert repacked is not None
     assert repacked.least == repacked.most  # what is repacked has been read before the pass
+
+
+def test_what_memory_lacks_is_not_waited_for_twice() -> None:
+    """A lazy first pass reads each page once: its own time is without the disk."""
+    found = loaded(ram="4GB")
+    first, prefill = found.first_token, found.prediction.prefill
+    assert first is not None
+    assert prefill is not None
+    assert prefill.disk_seconds > 0
+    assert first.least == pytest.approx(float(prefill.seconds - prefill.disk_seconds))  # 318 s, the disk 46 s
+
+
+def test_weights_that_find_no_place_are_not_repacked() -> None:
+    found = loaded("rpi5", "llama-3.1-8b", "q4_0", ram="4GB")
+    assert found.prediction.memory.repacked > 0
+    assert found.repacked == 0
+    assert dict(found.stages())["after one token"].mapped > 0
 
 
 def test_a_copied_file_is_the_processes_own() -> None:

@@ -140,3 +140,10 @@ def test_bad_rows_are_refused_in_one_line(row: str, words: str) -> None:
     assert words in str(refused.value) and "\n" not in str(refused.value)
     with pytest.raises(SpecError, match="expected the columns"):
         read(io.StringIO("model,quant\nm,q4_0\n"), "own.csv")
+
+
+def test_a_mix_in_reordered_blocks_is_another_mix() -> None:
+    """q4_0_r8 stores all matrices as q4_0 does; what iq4_xs makes of some tensors, iq4_xs_r8 need not."""
+    assert published("q4_0_r8") == published("q4_0")
+    assert published("iq4_xs") is not None
+    assert published("iq4_xs_r8") is None

@@ -21,7 +21,7 @@ from roofline.precision.dot import (
     row_step,
     with_outliers,
 )
-from roofline.precision.dot_trial import MOST_TERMS, Sum, dot_trials
+from roofline.precision.dot_trial import MOST_TERMS, Sum, _q8_k, dot_trials
 from roofline.precision.formats import FORMATS, MEAN_SQUARE
 from roofline.precision.summation import KAHAN, PAIRWISE, PLAIN, Order
 from roofline.precision.weights import weight_error
@@ -69,7 +69,7 @@ def test_types_of_activations_are_those_of_llama_cpp() -> None:
     }  # fmt: skip
     assert {name: activation_type(name) for name in expected} == expected
     assert (block_terms("q4_0"), block_terms("q4_k"), block_terms("f16")) == (32, 256, 1)
-    assert (row_step("q4_0"), row_step("q4_k"), row_step("f16")) == (32, 256, 1)
+    assert (row_step("q4_0"), row_step("q4_k"), row_step("f16"), row_step("q1_0")) == (32, 256, 1, 128)
     for name in ("q8_1", "q8_k", "int8"):
         with pytest.raises(SpecError, match="no kernel"):
             activation_type(name)
@@ -134,7 +134,7 @@ def test_outliers_keep_the_variance_and_coarsen_the_blocks_of_eight_bits() -> No
 @pytest.mark.parametrize("setting", [Setting(), Setting(weights=HEAVY_TAILED, activations=ACTIVATIONS["laplacian"])])
 def test_derived_errors_are_what_trials_see(k: int, setting: Setting) -> None:
     """Within four standard errors, 0.26 dB each: 4 · 4.343 / √(2 · 600) · √2."""
-    names = ("f16", "bf16", "q8_0", "q4_0", "q5_1")
+    names = ("f32", "f16", "bf16", "q8_0", "q4_0", "q5_1")
     sums = [
         Sum(((name, 1.0),), form, order)
         for name in names
@@ -159,6 +159,16 @@ def test_trials_are_the_same_for_a_seed_and_shared_by_all_sums() -> None:
     assert dot_trials([one], 256, trials=20, seed=1) != dot_trials([one], 256, trials=20)
     many = dot_trials([one], 65536, trials=70)  # more than memory takes at once
     assert many[0].trials == 70
+
+
+def test_activations_of_k_quants_have_codes_up_to_127() -> None:
+    """quantize_row_q8_K_ref: the scale is the largest magnitude by −127, so that all are multiples of a 127th of it."""
+    values = np.random.default_rng(4).standard_normal((50, 512))
+    found = _q8_k(values).reshape(-1, 256)
+    step = np.abs(values.reshape(-1, 256)).max(axis=1, keepdims=True) / 127
+    assert np.allclose(found / step, np.rint(found / step), rtol=0, atol=1e-4) and np.abs(found / step).max() < 127.001
+    assert np.abs(found - values.reshape(-1, 256)).max() <= 0.501 * step.max()
+    assert not _q8_k(np.zeros((1, 256))).any()
 
 
 def test_wrong_trials_are_refused() -> None:
@@ -226,6 +236,8 @@ def test_overflow_scales_with_the_weights_and_the_root_of_the_length() -> None:
     assert most == pytest.approx(65504 / (4 * 64 * 0.02))
     assert overflow_rms(FP16, 4 * 4096, Setting(weight_rms=0.01)) == pytest.approx(most)
     assert overflow_rms(FP16, 8 * 4096, order=LANES32) == pytest.approx(most)  # chains of an eighth, then fp32
+    louder = Setting(activation_rms=2 * most)  # lanes of an eighth of the terms take √8 times as much
+    assert math.isfinite(float(of("q8_0", "fp16", LANES8, setting=louder).relative_rms))
     for rms, finite in ((0.99 * most, True), (1.01 * most, False)):
         found = of("q8_0", "fp16", setting=Setting(activation_rms=rms))
         assert math.isfinite(float(found.relative_rms)) == finite and (finite or found.main == "additions")

@@ -20,7 +20,7 @@ from roofline.precision.summation import (
     summation_order,
     worst_case,
 )
-from roofline.precision.summation_trial import add_up, deviations_95, interval, rounding
+from roofline.precision.summation_trial import add_up, deviations_95, freedom, interval, rounding
 from roofline.spec import SpecError
 
 FP16, FP32, BF16 = FORMATS["fp16"], FORMATS["fp32"], FORMATS["bf16"]
@@ -84,6 +84,18 @@ def test_orders_that_are_the_same_give_the_same_sums() -> None:
     assert np.allclose(lanes, FP16.round(terms).sum(axis=0), rtol=0, atol=1e-4)
 
 
+def test_lanes_are_added_as_ggml_vec_dot_f16_does_on_arm() -> None:
+    """Four registers of eight lanes; GGML_F16x8_REDUCE adds 0 + 2, 1 + 3 and 0 + 1 in fp16, the last in fp32."""
+    terms = FP16.round(terms_of(320, 50))
+    registers = np.zeros((4, 8, 50), np.float16)
+    for step in terms.astype(np.float16).reshape(-1, 4, 8, 50):
+        registers = registers + step
+    pairs = registers[:2] + registers[2:]
+    last = (pairs[0] + pairs[1]).astype(np.float32)
+    found = add_up(FP16, Order("lanes", 32), terms)
+    assert np.allclose(found, last.sum(axis=0), rtol=0, atol=1e-5)  # fp32 in another order; half a unit in fp16: 0.002
+
+
 def test_the_reference_of_the_trials_is_exact_enough() -> None:
     terms = terms_of(4096, 5)
     for column in terms.T:
@@ -106,12 +118,26 @@ def test_the_derived_error_is_what_trials_see(order: Order, form: str, k: int) -
     assert seen.holds(float(np.hypot(sum_error(known, order, k), apart)))
 
 
+def test_sums_of_a_few_terms_round_as_often_as_they_add() -> None:
+    """One term is rounded once, whatever the order; with fewer terms than lanes most additions are of zeros."""
+    for order in ORDERS:
+        apart = 0.0 if order.fuses else float(product_error(FP16, 1))
+        assert math.hypot(float(sum_error(FP16, order, 1)), apart) == pytest.approx(FP16.rms_error), order
+        assert sum_error(FP16, order, 1, fused=False) == 0
+    random = np.random.default_rng(12)
+    for k in (2, 3, 7):
+        terms = random.standard_normal((k, 20_000)) * random.standard_normal((k, 20_000))
+        for order in (PLAIN, Order("blocked", 32), Order("lanes", 8), Order("lanes", 32)):
+            seen = interval(tried("fp16", order, terms), terms.sum(axis=0)).relative_rms
+            assert seen == pytest.approx(float(sum_error(FP16, order, k)), rel=0.05), (order, k)  # 3 standard errors
+
+
 @pytest.mark.parametrize(
     ("name", "slope", "within"), [("plain", 0.5, 0.04), ("lanes8", 0.5, 0.05), ("kahan", 0.0, 0.04)]
 )
 def test_how_the_tried_error_grows(name: str, slope: float, within: float) -> None:
     """√k on log-log axes is a line of slope 1/2; (k + 1)/2 is no pure power, but nearly from 128 terms a chain on."""
-    lengths = np.array([1024, 2048, 4096, 8192])
+    lengths = np.array([512, 1024, 2048, 4096])
     order = summation_order(name)
     errors = []
     for k in lengths:
@@ -139,6 +165,10 @@ def test_the_closed_forms_of_the_docstring() -> None:
     assert sum_error(FP16, KAHAN, k) == pytest.approx([root * u * math.sqrt(2)] * 2)
     # 8 chains; what follows is in fp32, 2^-13 of it
     assert sum_error(FP16, Order("lanes", 8), k) == pytest.approx(root * u * np.sqrt((k / 8 + 1) / 2), rel=1e-4)
+    # 32 chains, then two levels of pairs of registers
+    assert sum_error(FP16, Order("lanes", 32), k) == pytest.approx(
+        root * u * np.sqrt((k / 32 + 1) / 2 + 2 * EVEN), rel=1e-4
+    )
     # k/b chains of b, then Σ i·b for i = 2 … k/b
     b = 32.0
     assert sum_error(FP16, Order("blocked", 32), k) == pytest.approx(
@@ -148,6 +178,30 @@ def test_the_closed_forms_of_the_docstring() -> None:
     assert sum_error(FP16, PLAIN, 900, drift=1e6) == pytest.approx(
         root * u * math.sqrt(901 * 1801 / (6 * 900)), rel=1e-6
     )
+
+
+@pytest.mark.parametrize("n", [3, 5, 33, 100, 4095])
+def test_lengths_that_are_no_powers_of_two(n: int) -> None:
+    """Against a count of the additions, one by one: Σ P(m) with P(m) = m + r²·m²."""
+    r = 0.5
+
+    def squares(lengths: list[float]) -> float:
+        return sum(m + r * r * m * m for m in lengths)
+
+    pairs, left = [], [1.0] * n
+    while len(left) > 1:
+        sums = [a + b for a, b in zip(left[::2], left[1::2], strict=False)]
+        pairs += sums
+        left = sums + left[len(sums) * 2 :]
+    blocks, total = [], 0.0
+    for start in range(0, n, 32):
+        size = min(32, n - start)
+        blocks += [float(m) for m in range(1, size + 1)]
+        total += size
+        blocks += [total] if start else []
+    for order, expected in ((PAIRWISE, EVEN * squares(pairs)), (Order("blocked", 32), squares(blocks))):
+        found = sum_error(FP16, order, n, drift=r) ** 2
+        assert found == pytest.approx(FP16.rms_error**2 * expected / squares([n])), order
 
 
 def test_blocks_are_best_at_the_root_of_the_length() -> None:
@@ -249,13 +303,31 @@ def test_sums_overflow_where_they_are_said_to() -> None:
 # -- words and helpers --------------------------------------------------------------------------------------------
 
 
-def test_an_interval_holds_the_truth_as_often_as_it_says() -> None:
+@pytest.mark.parametrize(("tails", "least"), [(0.0, 0.92), (1.0, 0.89)])
+def test_an_interval_holds_the_truth_as_often_as_it_says(tails: float, least: float) -> None:
+    """Also where trials differ in size, lognormally: Student's deviations with n − 1 degrees hold it in 86 % only."""
     random = np.random.default_rng(10)
     inside = 0
-    for _ in range(400):
-        exact = random.standard_normal(300)
-        inside += interval(0.01 * random.standard_normal(300), exact).holds(0.01)
-    assert 0.91 < inside / 400 < 0.985
+    for _ in range(600):
+        size = np.exp(tails * random.standard_normal(200))
+        exact, error = size * random.standard_normal((2, 200))
+        inside += interval(0.01 * error, exact).holds(0.01)
+    assert least < inside / 600 < 0.98
+
+
+def test_few_degrees_of_freedom_are_left_of_heavy_tails() -> None:
+    """2n/(κ − 1): n of Gaussian residuals, 2n/5 of Laplacian ones, 2 where a single one of n makes the variance."""
+    random = np.random.default_rng(13)
+    n = 100_000
+    assert freedom(random.standard_normal(n)) == pytest.approx(n, rel=0.03)
+    assert freedom(random.laplace(size=n)) == pytest.approx(2 * n / 5, rel=0.06)
+    assert (
+        freedom(np.bincount([0], minlength=n).astype(float)) == pytest.approx(2, rel=0.01)
+        and freedom(np.array([-1.0, 1.0])) == 1
+    )
+
+
+def test_an_interval_of_nothing() -> None:
     assert interval(np.zeros(5), np.ones(5)).high == 0.0
     table = {3: 3.182, 10: 2.228, 30: 2.042, 1000: 1.962}  # of Student's distribution, two-sided 5 %
     assert {v: deviations_95(v) for v in table} == pytest.approx(table, rel=0.01)

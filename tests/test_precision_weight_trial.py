@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from roofline.precision.distributions import DISTRIBUTIONS, GAUSSIAN, HEAVY_TAILED
-from roofline.precision.weight_trial import WRITABLE, relative_scatter, through, weight_trial
+from roofline.precision.ratios import relative_scatter
+from roofline.precision.weight_trial import WRITABLE, through, weight_trial
 from roofline.precision.weights import weight_error
 from roofline.quantization.quality import measured
 from roofline.spec import SpecError

@@ -12,6 +12,7 @@ from roofline.precision.distributions import DISTRIBUTIONS, GAUSSIAN, HEAVY_TAIL
 from roofline.precision.moments import extremes, partial_moments
 from roofline.precision.quantisers import QUANTISERS, Quantiser
 from roofline.precision.ratios import ratio_db
+from roofline.precision.scales import stored
 from roofline.precision.weight_trial import WRITABLE, weight_trial
 from roofline.precision.weights import WeightError, fine_steps, weight_error
 from roofline.quantization.layouts import layout
@@ -195,6 +196,15 @@ def test_tiny_weights_and_scales_that_underflow(name: str, rms: float) -> None:
     derived, tried = error(name, rms=rms), weight_trial(name, GAUSSIAN, rms=rms)
     assert tried is not None
     assert derived.relative_rms == pytest.approx(tried.relative_rms, rel=0.02, abs=2 * (tried.high - tried.low))
+
+
+def test_scales_of_e2m1_blocks_are_those_of_ggml() -> None:
+    """By ggml_fp32_to_ue4m3: multiples of 2^-9 below 2^-6, halves up; what would be 256 or more is 448. mxfp4: a power
+    of two of which the largest magnitude is 4 up to 8 times."""
+    largest = np.array([0.49, 0.5, 1.5, 8.0, 1.0625 * 2**9, 247.9 * 2**9, 248.1 * 2**9, 1e9]) * 6 * 2.0**-9
+    expected = np.array([0.0, 1.0, 2.0, 8.0, 1.125 * 2**9, 240.0 * 2**9, 448.0 * 2**9, 448.0 * 2**9]) * 2.0**-9
+    assert np.array_equal(stored(largest, "ue4m3"), expected)
+    assert np.array_equal(stored(np.array([4.0, 7.99, 8.0, 0.9]), "e8m0"), [1.0, 1.0, 2.0, 0.125])
 
 
 def test_what_range_is_left_over() -> None:

@@ -69,6 +69,7 @@ def test_a_model_that_is_published_in_few_bits_loses_nothing() -> None:
     found = predicted("mxfp4", "gpt-oss-20b").quality
     assert found.native and "published in mxfp4, so that it loses nothing" in quality_words(found)
     assert not predicted("mxfp4", "llama-3-8b").quality.native
+    assert not predicted("f16", "gpt-oss-20b").quality.native
 
 
 def test_a_type_that_nobody_measured_has_a_reason() -> None:
@@ -143,8 +144,19 @@ def test_a_wish_for_quality_is_kept() -> None:
     told = json.loads(run(*exact).stdout)
     missed = {one["quant"]: one["missed"] for one in told["why_not"]}
     assert "no figure" in missed["int4"] and "--min-snr" not in missed["f32"]  # f32 has no noise at all
+    small = run("recommend", "--hw", "rpi4", "--model", "llama-3-8b", "--quant", "int8,q2_k", "--min-snr", "10").stdout
+    assert "usable; --min-snr 10 dB: found no figure" in small  # int8, which does not fit either
     refused = CliRunner().invoke(app, [*ASKED, "--min-snr", "99"])
-    assert refused.exit_code != 0
+    assert "misses --min-snr 99 dB: found 45.4 dB" in str(refused.exception)
+    for wrong in ("0", "-3", "nan", "inf"):
+        unheard = CliRunner().invoke(app, [*ASKED, "--min-snr", wrong])
+        assert "--min-snr: expected a number above 0" in str(unheard.exception)
+
+
+def test_a_model_in_the_types_that_it_is_published_in_meets_every_wish_for_quality() -> None:
+    words = ("recommend", "--hw", "h100-sxm", "--model", "gpt-oss-20b,llama-3-8b", "--quant", "mxfp4")
+    found = json.loads(run(*words, "--min-snr", "60", "--format", "json").stdout)
+    assert [one["model"] for one in found["ranked"]] == ["gpt-oss-20b"]
 
 
 # -- lists, plots, documents ------------------------------------------------------------------------------------------
@@ -154,6 +166,7 @@ def test_list_quants_has_both_columns() -> None:
     rows = {row["id"]: row for row in json.loads(run("list", "quants", "--format", "json").stdout)}
     assert rows["q4_0"]["snr_db"] == pytest.approx(21.6, abs=0.05)
     assert rows["q4_0"]["ppl_change_percent"] == pytest.approx(7.518, abs=1e-3)
+    assert rows["q4_0"]["ppl_model"] == "llama-3-8b" and rows["int4"]["ppl_model"] is None
     assert rows["f32"]["snr_db"] is None and rows["int4"]["snr_db"] is None and rows["iq4_k"]["snr_db"] is None
     # The list's model has the shape of the reference model: the same mix, but for its small norms in f32.
     assert rows["q4_k_m"]["snr_db"] == pytest.approx(predicted("q4_k_m").quality.snr_db, abs=0.01)

@@ -11,6 +11,7 @@ import numpy as np
 from roofline.precision.dot import dot_error
 from roofline.precision.formats import FloatFormat
 from roofline.precision.outcome import Outcome
+from roofline.precision.ratios import ratio_db, relative_rms
 from roofline.precision.report import title
 from roofline.precision.summation import Order
 
@@ -68,16 +69,16 @@ class DotErrors:
             named = {"quant": curve.quant, "accumulator": curve.accumulator, "summation": curve.summation}
             tried = {seen.k: seen for seen in curve.seen}
             for k, error in zip(self.lengths, curve.relative_rms, strict=True):
-                row = {**named, "k": k, "derived_db": _db(error), "mark": "; ".join(curve.same)}
+                row = {**named, "k": k, "derived_db": ratio_db(error), "mark": "; ".join(curve.same)}
                 if k in tried:
                     seen = tried[k]
-                    row |= {"simulated_db": _db(seen.relative_rms), "low_db": _db(seen.high), "high_db": _db(seen.low)}
+                    row |= {
+                        "simulated_db": ratio_db(seen.relative_rms),
+                        "low_db": ratio_db(seen.high),
+                        "high_db": ratio_db(seen.low),
+                    }
                 found.append(row)
         return found
-
-
-def _db(relative_rms: float) -> float:
-    return -20.0 * float(np.log10(relative_rms))
 
 
 def dot_errors(found: Outcome) -> DotErrors:
@@ -119,17 +120,13 @@ def _curve(
 ) -> ErrorCurve:  # fmt: skip
     errors = dot_error(types, form, order, np.array(lengths), found.request.setting).relative_rms
     seen = tuple(
-        Seen(row["k"], _rms(row["simulated_db"]), _rms(row["high_db"]), _rms(row["low_db"]))
+        Seen(row["k"], relative_rms(row["simulated_db"]), relative_rms(row["high_db"]), relative_rms(row["low_db"]))
         for row in found.dots
         if (row["quant"], row["accumulator"], row["summation"]) == (quant, form.name, order.name)
         and row["simulated_db"] is not None
     )
     name = f"{quant}, {form.name} {order.name}"
     return ErrorCurve(name, quant, form.name, order.name, tuple(map(float, errors)), seen, (), place, dash)
-
-
-def _rms(decibels: float) -> float:
-    return float(10.0 ** (-decibels / 20.0))
 
 
 def _alike(one: ErrorCurve, other: ErrorCurve) -> bool:

@@ -20,7 +20,7 @@ FAMILIES = ("Python", "NumPy's loops", "NumPy's BLAS", "MKL", "torch")
 _LEAST_SHARE = 0.01  # of a peak, that is written in percent
 ABOVE, AROUND, LEFT = 0.35, 0.25, 0.8  # room about what is drawn, in decades
 _GAP = 1.0  # bars, between this machine's and the article's
-_TEXT_ROOM, _NARROW_ROOM = 0.8, 2.6  # for the figures beside the bars, and on a narrow page, in decades
+_TEXT_ROOM, _NARROW_ROOM = 0.8, 3.4  # for the figures beside the bars, and on a narrow page, in decades
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +104,10 @@ def climb(ladder: Ladder) -> Climb:
     listed = ", ".join(f"{label(step.run)} {step.measured.n}" for step in smaller)
     return Climb(
         title="The matmul ladder: from nested loops to the peak",
-        subtitle=machine(ladder) + f"\nProducts of {ladder.n} × {ladder.n} matrices; medians, bars of the 10th to "
-        "90th percentile; a multiply-add is 2 operations",
+        subtitle=machine(ladder) + f"\nProducts of {ladder.n} × {ladder.n} matrices; medians, 10th to 90th percentile; "
+        "%: of the peak",
         notes=(
-            *([f"At a smaller n, since a rate needs no more: {listed}"] if smaller else []),
+            *([f"At a smaller n: {listed}"] if smaller else []),
             f"Another machine, {MACHINE}: {cited()}",
         ),
         bars=bars,
@@ -159,7 +159,7 @@ def short(flop_s: float) -> str:
 def ticks(ends: tuple[float, float]) -> Iterable[tuple[float, str]]:
     """Powers of ten [FLOP/s] with their texts; halves between where there are few."""
     powers = range(floor(ends[0]), ceil(ends[1]) + 1)
-    few = ends[1] - ends[0] < 2.0
+    few = ends[1] - ends[0] < 2.5
     for power in powers:
         for digit in (1, 2, 5) if few else (1,):
             value = digit * 10.0**power

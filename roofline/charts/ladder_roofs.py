@@ -15,7 +15,7 @@ from roofline.units import format_quantity
 COLUMNS = (
     "roof", "rung", "dtype", "threads", "intensity_flop_per_byte", "achieved_flop_s", "attainable_flop_s", "bound",
 )  # fmt: skip
-_APART = 0.075  # of the height of a picture, that two labels need
+_APART, _LINES_APART = 0.075, 0.045  # of the height of a picture: between labels of points, and of roofs
 _FOR_LABELS = 1.0  # room at the right for the labels of arithmetic, in decades
 _BESIDE = 0.75  # how far a point's label reaches, in decades
 _ALONG = 0.15  # from the left end of a slope to its label, in decades
@@ -109,7 +109,8 @@ def roofs(ladder: Ladder) -> Roofs | None:
     ]  # fmt: skip
     return Roofs(
         title="The rungs under this machine's roofs",
-        subtitle=machine(ladder) + "\nIntensity: operations by bytes, each matrix moved once",
+        subtitle=machine(ladder)
+        + "\nIntensity: operations by bytes, each matrix moved once; repeated products find small ones in a cache",
         notes=("Bandwidth: {}. Clock: {}. Operations per cycle: {}".format(*basis),),
         lines=lines,
         points=points,
@@ -181,7 +182,7 @@ def _points(steps: Sequence[Step], y_ends: tuple[float, float]) -> Iterator[Poin
 
 def _is_free(height: float, taken: list[float], ends: tuple[float, float]) -> bool:
     """Whether a label at this height [decades] is clear of the others; then it is taken."""
-    if any(abs(height - other) < _APART * (ends[1] - ends[0]) for other in taken):
+    if any(abs(height - other) < _LINES_APART * (ends[1] - ends[0]) for other in taken):
         return False
     taken.append(height)
     return True

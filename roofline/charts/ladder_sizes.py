@@ -13,6 +13,7 @@ from roofline.measure.ladder.sizes import side_in
 from roofline.units import format_quantity
 
 _LEFT_OF, _RIGHT_OF = 0.05, 0.08  # room beside the curves, in decades
+_AT_LEFT = 0.2  # of the width: a mark that is nearer to the right end has its text at the left
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ class Sizes:
     numbers: tuple[dict[str, Any], ...]
 
     @property
-    def labels(self) -> tuple[tuple[float, str], ...]:
-        """The marks' texts; plotly places them by the exponent of ten."""
-        return tuple((log10(side), said) for side, said in self.marks)
+    def labels(self) -> tuple[tuple[float, str, bool], ...]:
+        """The marks' texts; plotly places them by the exponent of ten. True: at the left, for want of room."""
+        far = self.x_ends[1] - _AT_LEFT * (self.x_ends[1] - self.x_ends[0])
+        return tuple((log10(side), said, log10(side) > far) for side, said in self.marks)
 
     def rows(self) -> list[dict[str, Any]]:
         """The points, under SIZE_COLUMNS."""
@@ -71,7 +73,7 @@ def sizes(ladder: Ladder) -> Sizes | None:
     x_ends = (log10(ns[0]) - _LEFT_OF, log10(ns[-1]) + _RIGHT_OF)
     unblocked = RUNGS[UNBLOCKED]
     marks = [
-        (side, f"{name} {format_quantity(cache, 'B', binary=True)}")
+        (side, f"{name}\n{format_quantity(cache, 'B', binary=True)}")
         for name, cache in (("L2", ladder.here.l2), ("L3", ladder.here.l3))
         if cache and ns[0] <= (side := side_in(cache, unblocked)) <= ns[-1]
     ]

@@ -13,6 +13,7 @@ from roofline.cli.plotting import Background, Theme, finish
 
 
 def error(
+    context: typer.Context,
     quant: Annotated[
         str,
         typer.Option("--quant", metavar="NAMES", help="Types and mixes such as q8_0,q4_k_m; commas make a list."),
@@ -34,7 +35,9 @@ def error(
     sum_: Annotated[
         str,
         typer.Option(
-            "--sum", metavar="ORDERS", help="plain, pairwise, kahan, blocked (of 32; blocked64), lanes (8; lanes32)."
+            "--sum",
+            metavar="ORDERS",
+            help="plain, pairwise, kahan, blocked (sums of 32 terms; blocked64), lanes (8 sums side by side; lanes32).",
         ),
     ] = "plain,pairwise,kahan",
     distribution: Annotated[
@@ -52,7 +55,7 @@ def error(
     trials: Annotated[int, typer.Option("--trials", metavar="N", help="Pairs of vectors that are simulated.")] = 1000,
     seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of the random vectors.")] = 0,
     no_simulation: Annotated[bool, typer.Option("--no-simulation", help="Derive only.")] = False,
-    floats: Annotated[bool, typer.Option("--floats", help="Compare fp16 with bf16, too.")] = False,
+    floats: Annotated[bool, typer.Option("--floats", help="A table of fp16 and bf16, too.")] = False,
     whole: Annotated[bool, typer.Option("--whole", help="Of a GGUF file: read all weights, not a sample.")] = False,
     out: Annotated[
         Path | None,
@@ -68,8 +71,8 @@ def error(
     Example: roofline error --quant q8_0,f16 --k 4096 --accumulate fp16 --sum plain,lanes8
     """
     if model.endswith(".gguf"):
-        if out is not None:
-            raise typer.BadParameter("--out draws sums; of a GGUF file there is the table")
+        if options.asked(context) - {"model", "whole", "form"}:
+            raise typer.BadParameter("a GGUF file, whose own weights are measured, goes with --whole and --format only")
         from roofline.file_quality.report import file_report
 
         typer.echo(file_report(Path(model), form.value, whole), nl=False)

@@ -13,6 +13,7 @@ from roofline.cli.progress import progress_bar
 
 
 def load(
+    context: typer.Context,
     hw: Annotated[
         str | None,
         typer.Option(
@@ -76,10 +77,10 @@ def load(
     """
     given = options.settings(locals(), without="disk")
     if measure is not None:
-        if any(word is not None for word in (hw, model, quant, disk, ram, page, resident)) or no_mmap:
+        if options.asked(context) - {"measure", "seed", "form"}:
             raise typer.BadParameter("--measure goes with --seed and --format only")
         from roofline.engine.process import interruptible
-        from roofline.measure.mapping import report as measured
+        from roofline.measure.mapping.report import report as measured
 
         with interruptible(), progress_bar("mapping") as progress:
             text = measured(measure, seed, form.value, progress)
@@ -87,6 +88,8 @@ def load(
         return
     if hw is None or model is None:
         raise typer.BadParameter("expected --hw and --model for a prediction, or --measure FILE.gguf")
+    if "seed" in options.asked(context):
+        raise typer.BadParameter("--seed goes with --measure only")
     from roofline.loading import loading
     from roofline.loading_report import report
 

@@ -55,8 +55,7 @@ def measure(
 
 def _without_options(context: typer.Context) -> None:
     """A command of its own takes its own options: those before its name would go unheard."""
-    given = [name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")]
-    if given:
+    if options.asked(context):
         name = context.invoked_subcommand
         raise typer.BadParameter(f"options go behind {name}: roofline measure {name} …", context)
 
@@ -99,7 +98,7 @@ def matmul(
     from roofline.measure.ladder.command import measure_ladder
     from roofline.measure.ladder.report import report
 
-    check_asked(out, chart.value, sizes)
+    check_asked(out, chart.value, sizes, rungs)
     with interruptible(), progress_bar("measuring") as progress:
         ladder = measure_ladder(n, threads, rungs, sizes, quick, progress)
     typer.echo(report(ladder, form.value), nl=False)

@@ -246,6 +246,11 @@ _SETTINGS = {
 }  # fmt: skip
 
 
+def asked(context: typer.Context) -> set[str]:
+    """The parameters that the command line names; the others have their defaults."""
+    return {name for name in context.params if str(context.get_parameter_source(name)).endswith("COMMANDLINE")}
+
+
 def settings(given: Mapping[str, Any], without: str = "") -> dict[str, Any]:
     """The arguments of points.points that a command's options say, from its `locals()`: those that it has.
 

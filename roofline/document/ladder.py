@@ -11,14 +11,14 @@ from roofline.document.blocks import Block, Bullets, Chart, Document, Section, T
 from roofline.document.pictures import climb_picture, ladder_roofs_picture, ladder_sizes_picture
 from roofline.document.saving import check_out, save_chart, save_document
 from roofline.measure.ladder.report import HISTORY_COLUMNS, TABLE, Ladder, machine_words, size_words, words
+from roofline.measure.ladder.rungs import UNBLOCKED, named
 from roofline.spec import SpecError
 
-PICTURES = ("climb", "roofline", "sizes")
 _PAGES = (".html", ".md")
 
 
 def picture(ladder: Ladder, name: str) -> Chart:
-    """One of PICTURES; SpecError where there is nothing to draw."""
+    """The climb, the roofline or the sizes; SpecError where there is nothing to draw."""
     if name == "roofline":
         roofs = roofs_of(ladder)
         if roofs is None:
@@ -49,10 +49,11 @@ def document(ladder: Ladder) -> Document:
     return Document("The matmul ladder", blocks, f"{ladder.here.name}, products of {ladder.n} × {ladder.n} matrices")
 
 
-def check_asked(out: Path | None, name: str, sizes: bool) -> None:
+def check_asked(out: Path | None, name: str, sizes: bool, rungs: str | None = None) -> None:
     """SpecError or OSError for a file or picture that could not be written, before anything is measured."""
-    if name == "sizes" and not sizes:
-        raise SpecError("--chart: expected climb or roofline with --no-sizes, found sizes")
+    if name == "sizes" and not (sizes and UNBLOCKED in named(rungs)):
+        why = f"without {UNBLOCKED} among --rungs" if sizes else "with --no-sizes"
+        raise SpecError(f"--chart: expected climb or roofline {why}, found sizes")
     if out is not None:
         check_out(out)
 

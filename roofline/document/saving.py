@@ -55,7 +55,11 @@ def save_document(document: Document, out: Path, theme: str) -> None:
 
 def check_out(out: Path) -> None:
     """SpecError or OSError where `save_chart` could not write this name, before long work is done for it."""
-    _suffix(out, _CHARTS)
+    suffix = _suffix(out, _CHARTS)
+    if suffix in _IMAGES:
+        from roofline.plot.images import check_installed
+
+        check_installed(suffix[1:])
     check_writable(out)
 
 

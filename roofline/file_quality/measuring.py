@@ -122,6 +122,8 @@ def _count(sums: Sums, tensor: StoredTensor, blocks: NDArray[np.uint8] | None) -
     if not sound.all():
         sums.broken += float(weights[~sound].size)
         blocks, weights = blocks[sound], weights[sound]
+        if not len(weights):
+            return
     power = sums.add(weights)
     if tensor.type in FLOATS:
         _try(sums, weights, power)
@@ -158,7 +160,10 @@ def decoded(tensor: StoredTensor, blocks: NDArray[np.uint8]) -> NDArray[np.float
 
 
 def _try(sums: Sums, weights: NDArray[np.float32], power: float) -> None:
-    """What formats hold of float weights, and what the simple types would make of them."""
+    """What formats hold of float weights, and what the simple types would make of them.
+
+    A scale beyond fp16 makes infinities of a block: an infinite error, of which no ratio is told.
+    """
     for name in FORMATS:
         sums.held[name] += int(float_format(name).holds(weights).sum())
     if weights.shape[1] != FLOAT_BLOCK:
@@ -172,7 +177,7 @@ def _try(sums: Sums, weights: NDArray[np.float32], power: float) -> None:
         with np.errstate(all="ignore"):
             back = quants.dequantize(quants.quantize(flat, kind), kind)
             error = np.square(back.reshape(-1).astype(np.float64) - flat)
-        sums.tried[name] += float(error[np.isfinite(error)].sum())
+        sums.tried[name] += float(np.where(np.isfinite(error), error, np.inf).sum())
 
 
 def sample_words(quality: FileQuality, runs: int = RUNS) -> str:

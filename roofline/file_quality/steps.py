@@ -18,8 +18,9 @@ what the blocks say: nothing is to be taken off.
 
 Tests compare the estimate with the true ratio, on Gaussian, Laplacian and t5 weights: within 0.12 dB for the simple
 types, 0.35 dB for the k-quants, 0.7 dB for q2_k, whose four levels are far from fine. It is too low for weights with
-yet heavier tails (t3: by 0.5 dB in q4_0, more in q3_k and q2_k), most of which are much smaller than a step that a few
-of them set; and too high where an importance matrix had the search care for some weights more than for others.
+yet heavier tails (t3: by 0.5 to 1 dB in q4_0, more in q3_k and q2_k), most of which are much smaller than a step that a
+few of them set, and for weights in two clusters (by 1 dB in q4_0); and too high where an importance matrix had the
+search care for some weights more than for others.
 Layouts: ggml/src/ggml-common.h of llama.cpp.
 """
 

@@ -83,8 +83,8 @@ class Sums:
 
 
 def decibels(signal: float, noise: float) -> float | None:
-    """10 · log10(signal / noise) [dB]; None where one of them is nothing."""
-    return 10.0 * math.log10(signal / noise) if signal > 0 and noise > 0 else None
+    """10 · log10(signal / noise) [dB]; None where one of them is nothing, or the noise without end."""
+    return 10.0 * math.log10(signal / noise) if signal > 0 and 0 < noise < math.inf else None
 
 
 def total(parts: Iterable[Sums]) -> Sums:

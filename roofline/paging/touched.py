@@ -9,7 +9,6 @@ parts of all of them do.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +40,6 @@ class Touched:
     def bytes(self, tokens: Real = 1.0) -> Real:
         """The same in bytes of whole pages [B]."""
         return self.pages(tokens) * self.page
-
-    @cached_property
-    def always(self) -> float:
-        """Pages that every token touches [1]."""
-        return float(np.sum(self.counts[self.idle == 0.0]))
 
 
 def pages_between(begin: Real, end: Real, page: int) -> Real:

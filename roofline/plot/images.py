@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from typing import Literal
@@ -22,20 +23,25 @@ _SECONDS = 60.0  # a browser that has not drawn by then will not
 _NO_NETWORK = "http://127.0.0.1:9"
 
 
+def check_installed(form: str) -> None:
+    """SpecError where kaleido is missing; it is not loaded here."""
+    if importlib.util.find_spec("kaleido") is None:
+        raise SpecError(
+            f"--out: a .{form} needs kaleido, which is not installed: pip install 'roofline[image]'; "
+            "or write .html, which needs nothing"
+        )
+
+
 def image(figure: Figure, form: Form, width: int, height: int, theme: str, scale: float) -> bytes:
     """The bytes of an image of a figure, without sliders and buttons; nothing is asked of a network.
 
     width, height: [px]; scale: dots to each, of a .png or .webp. theme: dark, else light. SpecError where kaleido or a
     browser is missing, or where the browser fails.
     """
-    try:
-        import kaleido
-        from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError, KaleidoError
-    except ImportError:
-        raise SpecError(
-            f"--out: a .{form} needs kaleido, which is not installed: pip install 'roofline[image]'; "
-            "or write .html, which needs nothing"
-        ) from None
+    check_installed(form)
+    import kaleido
+    from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError, KaleidoError
+
     shown = colours.dark(figure) if theme == "dark" else figure
     layout = {key: value for key, value in shown.get("layout", {}).items() if key not in _CONTROLS}
     try:

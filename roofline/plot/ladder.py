@@ -173,6 +173,7 @@ def roofs(chart: Roofs) -> Figure:
             "xanchor": "right" if line.kind == "compute" else "left",
             "yanchor": "bottom" if line.kind == "compute" else "top", "showarrow": False,
             "font": {"size": 11, "color": TEXT if line.is_whole else MUTED},
+            **({} if line.kind == "compute" else {"bgcolor": BACKGROUND, "yshift": -3}),
         }
         for line in chart.lines
         if line.label
@@ -225,10 +226,12 @@ def sizes(chart: Sizes) -> Figure:
     ]  # fmt: skip
     made["annotations"] = [
         {
-            "text": plain(said), "x": at, "y": 1, "xref": "x", "yref": "paper", "xanchor": "left", "yanchor": "top",
-            "xshift": 4, "showarrow": False, "font": {"size": 11, "color": MUTED}, "bgcolor": BACKGROUND,
+            "text": lines(*map(plain, said.splitlines())), "x": at, "y": 1, "xref": "x", "yref": "paper",
+            "xanchor": "right" if at_left else "left", "xshift": -4 if at_left else 4, "yanchor": "top",
+            "align": "right" if at_left else "left", "showarrow": False, "font": {"size": 11, "color": MUTED},
+            "bgcolor": BACKGROUND,
         }
-        for at, said in chart.labels
+        for at, said, at_left in chart.labels
     ]  # fmt: skip
     made["xaxis"]["gridcolor"] = GRID
     return {"data": data, "layout": made}

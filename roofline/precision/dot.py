@@ -30,7 +30,7 @@ from roofline.precision.distributions import DISTRIBUTIONS, GAUSSIAN, Distributi
 from roofline.precision.formats import FORMATS, FloatFormat
 from roofline.precision.summation import PLAIN, Order, overflow_scale, product_error, sum_error
 from roofline.precision.weight_trial import weight_trial
-from roofline.precision.weights import weight_error
+from roofline.precision.weights import FLOATS, weight_error
 from roofline.quantization import layout
 from roofline.quantization.quality import base_type
 from roofline.spec import SpecError
@@ -40,11 +40,9 @@ WEIGHT_RMS = 0.02  # of a trained matrix [1]; assumed: only subnormal numbers an
 ACTIVATION_RMS = 1.0  # behind a norm [1]; assumed
 LONGEST = 1 << 24  # terms; no row of a matrix comes near
 OUTLIER_SHARE, OUTLIER_FACTOR = 0.001, 50.0  # assumed: four channels of 4096
-FLOATS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16"}
 _BLOCK = {"q8_0": 32, "q8_1": 32, "q8_k": 256}  # terms that an integer sum takes
 _Q8_0 = ("q8_0", "q5_0", "q4_0", "q2_0", "q1_0", "mxfp4", "nvfp4", "iq4_nl")
 _Q8_1 = ("q4_1", "q5_1")
-_WIDTH = {"fp16": 11, "fp32": 24, "bf16": 8}  # bits of significand
 
 
 def with_outliers(base: Distribution, share: float, factor: float) -> Distribution:
@@ -201,7 +199,7 @@ def fused(type_name: str, form: FloatFormat) -> bool:
 def exact_terms(type_name: str, form: FloatFormat, order: Order) -> bool:
     """Whether products reach the sum unrounded: they are exact in the format, or fused into the addition."""
     kind = FLOATS.get(activation_type(type_name))
-    if kind is not None and 2 * _WIDTH[kind] <= _WIDTH[form.name]:
+    if kind is not None and 2 * FORMATS[kind].significand_bits <= form.significand_bits:
         return True
     return fused(type_name, form) and order.fuses
 
@@ -209,6 +207,15 @@ def exact_terms(type_name: str, form: FloatFormat, order: Order) -> bool:
 def overflow_rms(form: FloatFormat, k: int, setting: Setting = USUAL, order: Order = PLAIN) -> float:
     """The standard deviation of activations at which sums of k terms leave the format's range at 4 deviations [1]."""
     return float(overflow_scale(form, order.most_terms(k))) / setting.weight_rms
+
+
+def underflow_rms(form: FloatFormat, setting: Setting = USUAL) -> float:
+    """The standard deviation of activations at which products are as small as the format's smallest normal number [1].
+
+    With smaller ones, small partial sums err more than `dot_error` says, which is not derived: kahan by 1 dB at this
+    deviation, and by up to 6 dB more with each halving.
+    """
+    return form.smallest_normal / setting.weight_rms
 
 
 def crossover_k(

@@ -17,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from roofline.precision.dot import FLOATS, USUAL, Setting, activation_type, block_terms, fused, noise, row_step
+from roofline.precision.dot import USUAL, Setting, activation_type, block_terms, fused, noise, row_step
 from roofline.precision.formats import FORMATS, FloatFormat
 from roofline.precision.summation import Order
 from roofline.precision.summation_trial import Interval, add_up, interval, rounding
 from roofline.precision.weight_trial import WRITABLE, through
+from roofline.precision.weights import FLOATS
 from roofline.quantization.quality import base_type
 from roofline.spec import SpecError
 
@@ -65,9 +66,9 @@ def dot_trials(
     rows = max(_AT_ONCE // k, 1)
     for start in range(0, trials, rows):
         shape = (min(rows, trials - start), k)
-        weights = (setting.weights.sample(generator, shape) * setting.weight_rms).astype(np.float32)
-        activations = (setting.activations.sample(generator, shape) * setting.activation_rms).astype(np.float32)
-        reference = np.einsum("tk,tk->t", weights.astype(np.float64), activations.astype(np.float64))
+        weights = setting.weights.sample(generator, shape) * setting.weight_rms
+        activations = setting.activations.sample(generator, shape) * setting.activation_rms
+        reference = np.einsum("tk,tk->t", weights, activations)
         exact.append(reference)
         rounded = {kind: _rounded(kind, activations) for kind in dict.fromkeys(map(activation_type, names))}
         terms = {
@@ -105,20 +106,20 @@ def _terms(name: str, weights: Floats, activations: Floats) -> Floats:
     return np.ascontiguousarray(np.einsum("tnb,tnb->nt", weights.reshape(shape), activations.reshape(shape)))
 
 
-def _stored(name: str, weights: NDArray[np.float32], setting: Setting, generator: np.random.Generator) -> Floats:
+def _stored(name: str, weights: Floats, setting: Setting, generator: np.random.Generator) -> Floats:
     if base_type(name) in FLOATS or base_type(name) in WRITABLE:
         return _rounded(base_type(name), weights)
     deviation = setting.weight_rms * np.sqrt(noise(name, setting.weights, setting.weight_rms)[0])
     return np.asarray(weights + deviation * generator.standard_normal(weights.shape))
 
 
-def _rounded(name: str, values: NDArray[np.float32]) -> Floats:
+def _rounded(name: str, values: Floats) -> Floats:
     """Values as a type says them. q8_1 has the codes and scales of q8_0, and a sum beside them that is left out."""
     if name in FLOATS:
-        return rounding(FORMATS[FLOATS[name]])(values.astype(np.float64))
+        return rounding(FORMATS[FLOATS[name]])(values)
     if name == "q8_k":
-        return _q8_k(values.astype(np.float64))
-    return through("q8_0" if name == "q8_1" else name, values).astype(np.float64)
+        return _q8_k(values)
+    return through("q8_0" if name == "q8_1" else name, values.astype(np.float32)).astype(np.float64)
 
 
 def _q8_k(values: Floats) -> Floats:

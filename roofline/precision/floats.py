@@ -17,11 +17,11 @@ from roofline.precision.distributions import GAUSSIAN, Distribution
 from roofline.precision.formats import FORMATS, FloatFormat, share_representable
 from roofline.precision.moments import partial_moments
 from roofline.precision.ratios import ratio_db
-from roofline.precision.weights import weight_error
+from roofline.precision.weights import FLOATS, weight_error
 from roofline.spec import SpecError
 
 _NONE = 1e-15  # a probability that is the quadrature's own rounding
-_TYPES = {"fp16": "f16", "bf16": "bf16", "fp32": "f32"}
+_TYPES = {form: name for name, form in FLOATS.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,14 @@ class FloatFormat:
     fraction_bits: int
 
     @property
+    def significand_bits(self) -> int:
+        """p: those of the fraction, and the one in front of it that is not stored."""
+        return self.fraction_bits + 1
+
+    @property
     def unit_roundoff(self) -> float:
         """u, the largest relative error of rounding to nearest a number in the normal range [1]."""
-        return math.ldexp(1.0, -self.fraction_bits - 1)
+        return math.ldexp(1.0, -self.significand_bits)
 
     @property
     def rms_error(self) -> float:

@@ -28,23 +28,22 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """How a program adds up dot products of a type. where: that it is so, in llama.cpp's tree."""
+    """How a program adds up dot products of a type."""
 
     name: str
     type_name: str
     form: FloatFormat
     order: Order
-    where: str
 
 
 _FP16, _FP32 = FORMATS["fp16"], FORMATS["fp32"]
-#: f16 from the narrowest sum to the widest, then q8_0, which they are compared with.
+#: f16 from the narrowest sum to the widest, then q8_0, which they are compared with; in ggml/src/ggml-cpu of llama.cpp.
 KERNELS = (
-    Kernel("one fp16 sum", "f16", _FP16, PLAIN, "no kernel does"),
-    Kernel("tinyBLAS on Armv8.2", "f16", _FP16, Order("lanes", 8), "llamafile/sgemm.cpp, tinyBLAS<8, float16x8_t>"),
-    Kernel("ggml_vec_dot on Armv8.2", "f16", _FP16, Order("lanes", 32), "vec.cpp, ggml_vec_dot_f16; GGML_F16_STEP 32"),
-    Kernel("fp32 sums (x86, SVE)", "f16", _FP32, Order("lanes", 32), "simd-mappings.h, GGML_F32Cx8; vec.cpp"),
-    Kernel("int32 sums (dotprod)", "q8_0", _FP32, PLAIN, "arch/arm/quants.c, ggml_vec_dot_q8_0_q8_0"),
+    Kernel("one fp16 sum", "f16", _FP16, PLAIN),  # no kernel does
+    Kernel("tinyBLAS on Armv8.2", "f16", _FP16, Order("lanes", 8)),  # llamafile/sgemm.cpp, tinyBLAS<8, float16x8_t>
+    Kernel("ggml_vec_dot on Armv8.2", "f16", _FP16, Order("lanes", 32)),  # vec.cpp, ggml_vec_dot_f16; GGML_F16_STEP 32
+    Kernel("fp32 sums (x86, SVE)", "f16", _FP32, Order("lanes", 32)),  # simd-mappings.h, GGML_F32Cx8; vec.cpp
+    Kernel("int32 sums (dotprod)", "q8_0", _FP32, PLAIN),  # arch/arm/quants.c, ggml_vec_dot_q8_0_q8_0
 )
 #: What an fp16 sum of f16 could be instead, for the question from which k q8_0 would err less.
 _OTHERWISE = {"pairwise fp16 sums": PAIRWISE, "compensated fp16 sums": KAHAN}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from roofline.precision.dot import LONGEST, OUTLIER_FACTOR, OUTLIER_SHARE, overflow_rms
+from roofline.precision.dot import LONGEST, OUTLIER_FACTOR, OUTLIER_SHARE, overflow_rms, underflow_rms
 from roofline.precision.formats import FORMATS
 from roofline.precision.outcome import KERNELS, Outcome, Row
 from roofline.tables import Format, render, speed_range, to_json
@@ -125,6 +125,8 @@ def words(found: Outcome) -> list[str]:
             f"Outliers: {OUTLIER_SHARE:.1%} of the activations are {OUTLIER_FACTOR:g} times larger "
             "(assumed); they coarsen the 8-bit steps of their blocks."
         )
+    if any(row["how"] == "searched" for row in found.weights):
+        said.append("Searched: several scales were tried for each block, as llama.cpp does, on blocks that were drawn.")
     if found.measured:
         said.append(f"The error of {', '.join(found.measured)} weights is measured, not derived.")
     if found.noisy:
@@ -134,6 +136,8 @@ def words(found: Outcome) -> list[str]:
         )
     floats = found.floats
     lost = f"what the others lose is {format_number(floats.lost_snr_db)} dB down" if floats.lost_rms else "all of them"
+    if math.isinf(floats.lost_rms):
+        lost = "others overflow"
     said.append(
         f"Of weights kept in bf16, fp16 has {floats.exact_share:.2%} exactly ({lost}); of all bf16 numbers, "
         f"{floats.rows[1].shared:.1%}."
@@ -147,6 +151,9 @@ def _verdict(found: Outcome) -> Iterator[str]:
     k = max(found.request.lengths)
     level = {row["kernel"]: _or_lost(row["derived_db"]) for row in found.kernels if row["k"] == k}
     *f16, q8_0 = [one.name for one in KERNELS]
+    if not any(map(math.isfinite, level.values())):
+        yield "Does q8_0 beat f16? Both overflow."
+        return
     beaten = [name for name in f16 if level[name] < level[q8_0]]
     listed = ", ".join(f"{_decibels(level[name])} with {name}" for name in f16)
     against = f"only against {' and '.join(beaten)}" if beaten else "against none of these sums"
@@ -191,6 +198,12 @@ def _overflow(found: Outcome) -> str:
     most = overflow_rms(fp16, longest, setting)
     reached = f"where sums of {longest} terms reach {fp16.largest:g} at 4 deviations"
     limit = f"activations of rms {format_number(most)}, {reached}"
+    least = underflow_rms(fp16, setting)
     if setting.activation_rms >= most:
         return f"Warning: fp16 sums overflow: they are good up to {limit}."
+    if setting.activation_rms <= least:
+        return (
+            f"Warning: activations of rms {format_number(least)} and less have products below fp16's normal numbers. "
+            "What fp16 sums lose by that is not derived."
+        )
     return f"fp16 sums are good up to {limit}."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -12,6 +11,7 @@ from roofline.precision.dot import ACTIVATION_RMS, LONGEST, WEIGHT_RMS, Setting,
 from roofline.precision.dot_trial import MOST_TERMS
 from roofline.precision.formats import FloatFormat, float_format
 from roofline.precision.summation import Order, summation_order
+from roofline.precision.weights import LEAST_RMS, MOST_RMS
 from roofline.spec import SpecError
 from roofline.units import UnitError, count
 
@@ -51,8 +51,8 @@ def request(
     """
     lengths = tuple(dict.fromkeys(_each("k", k, _length)))
     for rms, option in ((weight_rms, "weight-rms"), (activation_rms, "activation-rms")):
-        if not (math.isfinite(rms) and rms > 0):
-            raise SpecError(f"--{option}: expected a positive number, found {rms!r}")
+        if not LEAST_RMS <= rms <= MOST_RMS:
+            raise SpecError(f"--{option}: expected a positive number from {LEAST_RMS:g} to {MOST_RMS:g}, found {rms!r}")
     for mix in mixes.values():
         for name in mix:
             for length in lengths:

@@ -143,7 +143,7 @@ def _rounded(order: Order, n: Floats, drift: float, fused: bool) -> tuple[Floats
     if order.kind == "pairwise":
         return EVEN * _pairs(n, drift), none
     if order.kind == "kahan":
-        return np.where(n > 1, n * moment(1.0, drift) + moment(n, drift), 0.0), none
+        return n * moment(1.0, drift) + np.where(n > 1, moment(n, drift), -first), none
     if order.kind == "blocked":
         size = float(order.length)
         blocks = np.floor(n / size)
@@ -152,11 +152,11 @@ def _rounded(order: Order, n: Floats, drift: float, fused: bool) -> tuple[Floats
         last = np.where(rest > 0, _chain(rest, drift) - first + np.where(blocks > 0, moment(n, drift), 0.0), 0.0)
         return blocks * (_chain(np.asarray(size), drift) - first) + across + last, none
     chains = float(order.length)
-    each = np.maximum(n / chains, 1.0)  # some lanes stay empty
+    each = np.maximum(n / chains, 1.0)  # of fewer terms some lanes stay empty, and adding those rounds nothing
     narrow, wide = n / each * (_chain(each, drift) - first), none
     while chains > 1:
         chains /= 2.0
-        level = EVEN * chains * moment(n / chains, drift)
+        level = EVEN * np.clip(n - chains, 0.0, chains) * moment(n / chains, drift)
         narrow, wide = (narrow + level, wide) if chains >= REGISTER_LANES else (narrow, wide + level)
     return narrow, wide
 

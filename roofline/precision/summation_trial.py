@@ -18,12 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.precision.formats import FORMATS, FloatFormat
+from roofline.precision.ratios import NORMAL_95, relative_scatter
 from roofline.precision.summation import REGISTER_LANES, Order
 
 Floats = NDArray[np.float64]
 Rounding = Callable[[Floats], Floats]
 _DTYPES = {"fp16": np.float16, "fp32": np.float32}
-_GAUSSIAN_95 = 1.959964  # deviations that 95 % lie within
 
 
 def rounding(form: FloatFormat) -> Rounding:
@@ -118,30 +118,40 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def deviations_95(freedom: int) -> float:
+def deviations_95(freedom: float) -> float:
     """How many standard errors 95 % of Student's distribution lie within, to 1 % from 3 degrees of freedom on.
 
     Abramowitz and Stegun, 26.7.5, to the third power of 1/freedom.
     """
-    z, v = _GAUSSIAN_95, float(freedom)
+    z, v = NORMAL_95, freedom
     first, second = (z**3 + z) / 4.0, (5.0 * z**5 + 16.0 * z**3 + 3.0 * z) / 96.0
     third = (3.0 * z**7 + 19.0 * z**5 + 17.0 * z**3 - 15.0 * z) / 384.0
     return z + first / v + second / v**2 + third / v**3
 
 
+def freedom(residuals: Floats) -> float:
+    """Degrees of freedom of the variance of n residuals: of a chi-squared that scatters as much (Satterthwaite 1946).
+
+    A variance scatters by √((κ − 1)/n) of itself, κ: kurtosis; so that it has 2n/(κ − 1) degrees, n of Gaussian
+    residuals and few where some outliers make it, and n − 1 at the most.
+    """
+    squares = np.square(residuals - residuals.mean())
+    kurtosis = float(np.mean(squares**2) / np.mean(squares) ** 2)
+    return min(2.0 * len(residuals) / max(kurtosis - 1.0, 1e-9), len(residuals) - 1.0)
+
+
 def interval(errors: Floats, exact: Floats, deviations: float | None = None) -> Interval:
     """√(Σ e² / Σ s²) of independent trials, with an interval of its logarithm (the ratio's own delta method).
 
-    The spread of a ratio of two sums is that of e² − ratio·s² (Cochran, Sampling Techniques, §6.3). deviations: half
-    the interval in standard errors; without it, what holds 95 %. Where a sum has overflowed, everything is infinite.
+    deviations: half the interval in standard errors; without it, what holds 95 %. Where a sum has overflowed,
+    everything is infinite.
     """
-    wide = deviations_95(errors.size - 1) if deviations is None else deviations
     if not np.all(np.isfinite(errors)):
         return Interval(np.inf, np.inf, np.inf, errors.size)
     squares, signal = np.square(errors), np.square(exact)
     ratio = float(np.sum(squares) / np.sum(signal))
     if ratio == 0.0:
         return Interval(0.0, 0.0, 0.0, errors.size)
-    spread = float(np.std(squares - ratio * signal, ddof=1) / (np.mean(squares) * np.sqrt(errors.size)))
-    factor = float(np.exp(wide * spread / 2.0))  # half: of the root
+    wide = deviations_95(freedom(squares - ratio * signal)) if deviations is None else deviations
+    factor = float(np.exp(wide * relative_scatter(squares, signal) / ratio / 2.0))  # half: of the root
     return Interval(ratio**0.5, ratio**0.5 / factor, ratio**0.5 * factor, errors.size)

@@ -2,10 +2,8 @@
 
     R = Σ (w − ŵ)² / Σ w²                       relative mean square of the sample
 
-Blocks are independent. R is a ratio of two sums over n of them, e and p, and scatters by (Cochran, Sampling Techniques,
-3rd ed. 1977, §6.3; normal for many blocks)
-
-    s(R) = sqrt( Σ (e − R·p)² / (n·(n − 1)) ) / mean(p),           95 % interval: R ± 1.96 · s(R)
+Blocks are independent. R is a ratio of two sums over them, normal for many blocks, with the 95 % interval
+R ± 1.96 · s(R) (s: ratios.relative_scatter).
 
 The gguf package has the plain quantisers of llama.cpp, bit for bit. What it has not is given as it was measured once
 with llama.cpp's own (quantization/quality.csv), on weights of variance 1.
@@ -20,18 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roofline.precision.distributions import GAUSSIAN, Distribution
-from roofline.precision.ratios import ratio_db
+from roofline.precision.ratios import NORMAL_95, ratio_db, relative_rms, relative_scatter
 from roofline.precision.weights import weight_error
 from roofline.quantization.layouts import layout
 from roofline.quantization.quality import SAMPLE_SHAPE, base_type, measured
 from roofline.spec import SpecError
 
-Floats = NDArray[np.float64]
 #: Those that gguf.quants can write.
 WRITABLE = ("f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "mxfp4", "tq2_0", "tq1_0")
 _PLAIN = 32  # weights that are counted as a block of a type that has none
 _WEIGHTS = 1 << 18  # that a trial draws unless told
-_NORMAL_95 = 1.96
 _SAME_DB = 0.1  # that an error may differ by and still be called that of weights of variance 1
 
 
@@ -86,12 +82,8 @@ def weight_trial(
     of_one = weight_error(type_name, distribution)
     if found is None or (derived and of_one and abs(derived.snr_db - of_one.snr_db) > _SAME_DB):
         return None
-    low, high = (_from_db(found.snr_db - side * _NORMAL_95 * found.error_db) for side in (-1.0, 1.0))
-    return Trial(name, distribution.name, _from_db(found.snr_db), low, high, math.prod(SAMPLE_SHAPE), "llama.cpp")
-
-
-def _from_db(ratio: float) -> float:
-    return math.pow(10.0, -ratio / 20.0)
+    low, high = (relative_rms(found.snr_db - side * NORMAL_95 * found.error_db) for side in (-1.0, 1.0))
+    return Trial(name, distribution.name, relative_rms(found.snr_db), low, high, math.prod(SAMPLE_SHAPE), "llama.cpp")
 
 
 def through(name: str, weights: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -114,17 +106,10 @@ def _compared(name: str, drawn_from: str, weights: NDArray[np.float32], back: ND
     noise, power = np.sum(error**2, axis=1), np.sum(wide**2, axis=1)
     ratio = float(noise.sum() / power.sum())
     scatter = relative_scatter(noise, power)
-    low, high = (math.sqrt(max(ratio + side * _NORMAL_95 * scatter, 0.0)) for side in (-1.0, 1.0))
+    low, high = (math.sqrt(max(ratio + side * NORMAL_95 * scatter, 0.0)) for side in (-1.0, 1.0))
     means = error.mean(axis=1)
-    within = _NORMAL_95 * float(np.std(means, ddof=1)) / math.sqrt(len(means))
+    within = NORMAL_95 * float(np.std(means, ddof=1)) / math.sqrt(len(means))
     return Trial(
         name, drawn_from, math.sqrt(ratio), low, high, wide.size, "gguf package",
         float(means.mean()) / rms, within / rms,
     )  # fmt: skip
-
-
-def relative_scatter(noise: Floats, power: Floats) -> float:
-    """Standard error of Σ noise / Σ power over independent blocks [1], see above."""
-    ratio = noise.sum() / power.sum()
-    number = len(noise)
-    return float(np.sqrt(np.sum((noise - ratio * power) ** 2) / (number * (number - 1.0))) / power.mean())

@@ -162,8 +162,8 @@ class GgufFile:
 
     @property
     def bits_per_weight(self) -> float:
-        """Mean storage per weight [bit]."""
-        return 8.0 * self.weight_bytes / self.parameter_count
+        """Mean storage per weight [bit]; 0 of a file without tensors, such as a vocabulary."""
+        return 8.0 * self.weight_bytes / self.parameter_count if self.tensors else 0.0
 
     @cached_property
     def by_type(self) -> tuple[TypeShare, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from roofline.quality import Quality
 from roofline.recommend.candidates import Candidate, Speed
 from roofline.spec import SpecError
 from roofline.units import format_number, format_quantity
@@ -26,7 +28,8 @@ class Miss:
 @dataclass(frozen=True)
 class Wishes:
     """Limits; None is no wish. Speeds [1/s] of all sequences, TTFT [s], price [USD], power [W], cost [USD/M tokens],
-    signal-to-noise ratio of the weights [dB]; weights without any noise meet every wish for it.
+    signal-to-noise ratio of the weights [dB]; weights without any noise meet every wish for it, and so does a model in
+    the types that it is published in, of which there is nothing better.
 
     sure: whether the low end of the band has to meet the speeds, not the expected value.
     """
@@ -65,7 +68,7 @@ class Wishes:
             "--max-ttft": (self.max_ttft, lambda one: one.ttft_s, "s"),
             "--max-price": (self.max_price, lambda one: one.price, "USD"),
             "--max-watts": (self.max_watts, lambda one: one.power_w, "W"),
-            "--min-snr": (self.min_snr, lambda one: one.quality.snr_db, "dB"),
+            "--min-snr": (self.min_snr, lambda one: _snr(one.quality), "dB"),
             "--max-cost": (self.max_cost, lambda one: one.usd_per_million, "USD a million tokens"),
         }
 
@@ -98,3 +101,7 @@ def _told_apart(wanted: float, value: float) -> str:
 
 def _speed(speed: Speed | None, sure: bool) -> float | None:
     return None if speed is None else speed.low if sure else speed.tok_s
+
+
+def _snr(quality: Quality) -> float | None:
+    return math.inf if quality.native else quality.snr_db

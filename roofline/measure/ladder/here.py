@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from roofline import catalog
 from roofline.ceilings import Ceilings
@@ -12,13 +15,18 @@ from roofline.measure.clock import measure_clock
 from roofline.measure.curve import Curve
 from roofline.measure.identity import Identity
 from roofline.measure.ladder.rungs import Rung
-from roofline.measure.roofs import available_memory
+from roofline.measure.roofs import available_memory, usable_cores
 from roofline.measure.twin import Twin, twin
 from roofline.spec import SpecError
 
 _SETS = 6  # the largest ones: a hurry may not allow for all
 _CLOCK_SHARE = 0.25  # of the time
 _HALF = 0.5  # fp64 per fp32: a vector holds half as many
+# Names of numpy's for the sets that its loops are compiled for, in those of isa; the levels are x86-64's.
+_BASELINES = {
+    **dict.fromkeys(("SSE", "SSE2", "SSE3", "SSSE3", "SSE41", "SSE42", "X86_V2"), "sse4"), "AVX": "avx", "AVX2": "avx2",
+    "X86_V3": "avx2", "AVX512F": "avx512", "X86_V4": "avx512", "NEON": "neon", "ASIMD": "neon",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,11 +35,11 @@ class Here:
 
     per_cycle: operations per cycle of a fast core by path. cycles: cycles a second of all cores that so many threads
     occupy, in those of a fast core [1/s]. l2, l3: the caches of a core and of the machine [B], None where unknown.
+    cores: that this process may use. loops_isa: what numpy's own loops are compiled for, which is less than isa.
     """
 
     name: str
     isa: tuple[str, ...]
-    vendor: str
     cores: int
     virtual: bool
     per_cycle: dict[str, float] = field(default_factory=dict)
@@ -40,6 +48,7 @@ class Here:
     bandwidth: dict[int, float] = field(default_factory=dict)
     l2: float | None = None
     l3: float | None = None
+    loops_isa: tuple[str, ...] = ()
     per_cycle_basis: str = ""
     clock_basis: str = ""
     bandwidth_basis: str = ""
@@ -82,8 +91,7 @@ def look(
     return Here(
         name=identity.board or identity.processor or "this machine",
         isa=identity.isa,
-        vendor=identity.vendor,
-        cores=cores,
+        cores=usable_cores(identity),
         virtual=bool(identity.virtual),
         per_cycle={path: figure.value for path, figure in same.cluster.per_cycle.items()} if same else {},
         clock=clock,
@@ -91,10 +99,24 @@ def look(
         bandwidth=bandwidth,
         l2=identity.caches.l2 / cores if identity.caches.l2 else None,
         l3=float(identity.caches.l3) if identity.caches.l3 else None,
+        loops_isa=loops_isa(),
         per_cycle_basis=f"{kind} in the catalog: {same.file}" if same else "the catalog has no such core",
         clock_basis=clock_basis,
         bandwidth_basis=bandwidth_basis,
     )
+
+
+def loops_isa() -> tuple[str, ...]:
+    """The instruction sets that numpy is compiled for; () where it does not say.
+
+    Only some of its loops have versions for more, chosen when they run; einsum has not (numpy, einsum_sumprod.c.src).
+    """
+    try:
+        config: Any = np.show_config(mode="dicts")
+        told = config["SIMD Extensions"]["baseline"]
+    except (TypeError, KeyError, AttributeError):
+        return ()
+    return tuple(dict.fromkeys(_BASELINES[name] for name in reversed(told) if name in _BASELINES))
 
 
 def _clocks(

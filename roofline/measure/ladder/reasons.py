@@ -15,7 +15,7 @@ _BITS = (("avx512", "AVX-512", 512), ("avx2", "AVX2", 256), ("avx", "AVX", 256),
          ("neon", "NEON", 128))  # fmt: skip
 _FP32 = 32
 _SHORT_OF = 0.8  # of the ratio of the threads: below it something is said
-_HALF, _NEAR, _OUT_OF = 0.5, 0.75, 1.02  # shares of a peak
+_LEAST, _HALF, _NEAR, _OUT_OF = 0.01, 0.5, 0.75, 1.02  # shares of a peak
 
 
 def vectors(isa: Collection[str]) -> tuple[str, int]:
@@ -24,7 +24,9 @@ def vectors(isa: Collection[str]) -> tuple[str, int]:
 
 
 def reason(step: Step, here: Here) -> str:
-    """One to three sentences about a rung."""
+    """One or two short sentences about a rung."""
+    if step.is_small and step.spec.nature != "interpreter":
+        return "So small a product takes less time than its call."
     written = {
         "interpreter": _interpreter, "rows": _rows, "scalar": _scalar, "vector": _vector, "blas": _blas,
         "double": _double, "converted": _converted, "other": _other, "narrow": _narrow, "integer": _integer,
@@ -33,39 +35,36 @@ def reason(step: Step, here: Here) -> str:
 
 
 def _interpreter(step: Step, here: Here) -> str:
-    said = "Every number is an object, and every operation some steps of the interpreter"
+    said = "Every number is an object, every operation some steps of the interpreter"
     clock, rate = here.clock.get(step.run.threads), here.rate("fp64")
     if clock and rate:
         per_term = format_number(step.cycles_per_term(clock))
-        said += f": {per_term} cycles for a multiplication and an addition; the core can do {rate / 2:g} of them in one"
+        said += f": {per_term} cycles for a multiply-add, where the core can do {rate / 2:g} in one"
     return f"{said}."
 
 
-def _rows(step: Step, here: Here) -> str:
-    name, _ = vectors(here.isa)
-    with_vectors = f" with {name} vectors" if name else ""
+def _rows(step: Step, _here: Here) -> str:
     return (
-        f"The inner loop is numpy's, compiled{with_vectors}; Python is asked once a row, not once a number. Its two "
-        f"calls take {format_duration(step.call_s)} for {step.measured.n} multiplications and additions, most of it "
-        "before the first."
+        f"The inner loop is numpy's, compiled, and asked for once a row: two calls, {format_duration(step.call_s)} for "
+        f"{step.measured.n} multiply-adds, most of it before the first."
     )
 
 
 def _scalar(_step: Step, here: Here) -> str:
     name, _ = vectors(here.isa)
-    leaves = f", leaves {name} unused," if name else ""
+    leaves = f", {name} unused" if name else ""
     return (
-        "No interpreter is left, all three loops are compiled; but NumPy has no BLAS for integers, takes one number "
-        f"at a time{leaves} and goes down a column of B, where every step is another cache line."
+        f"All three loops are compiled, but take one number at a time{leaves}, down a column of B, where every step is "
+        "another cache line: NumPy has no BLAS for integers."
     )
 
 
 def _vector(_step: Step, here: Here) -> str:
-    name, lanes = vectors(here.isa)
-    wide = f"{name}: {lanes} numbers an instruction. " if name else ""
+    name, lanes = vectors(here.loops_isa)
+    wide = f", {lanes} numbers an instruction ({name}, for which this numpy's loops are compiled)" if name else ""
     return (
-        f"{wide}Rows of B are read as they lie in memory. Yet a row of C is loaded and stored again for every row of B "
-        "that is added to it, nothing stays in registers, and the loads set the pace, not the arithmetic."
+        f"Rows of B as they lie in memory{wide}. But for every row of B a row of C is loaded and stored again: loads "
+        "set the pace, not the arithmetic."
     )
 
 
@@ -74,46 +73,36 @@ def _blas(step: Step, here: Here) -> str:
     if before is not None and before.rung == step.run.rung:
         return _threads(step, before.threads)
     name, lanes = vectors(here.isa)
-    fused = " by fused multiply-adds" if {"fma", "neon"} & set(here.isa) else ""
-    units = f" {name}{fused}, {lanes} numbers an instruction;" if name else ""
-    said = (
-        f"A BLAS keeps a tile of C in registers and blocks of A and B in the caches, so that a number once loaded is "
-        f"used many times:{units} {_pace(step)}."
-    )
+    fused = " with fused multiply-adds" if {"fma", "neon"} & set(here.isa) else ""
+    said = "A tile of C stays in registers, blocks of A and B in the caches: what is once loaded is used many times."
+    said += f" {name}{fused}, {lanes} numbers an instruction." if name else ""
+    if step.share is not None:
+        rest = "." if step.share >= _HALF else ": calls, packing, waiting or other work took the rest."
+        said += f" {_percent(step.share)} of the peak{rest}"
     if "accelerate" in step.measured.library.lower():
         said += " Accelerate may use the chip's matrix unit, which the peak of the vectors does not count."
     return said
 
 
-def _pace(step: Step) -> str:
-    if step.share is None:
-        return "what sets the pace is left to the arithmetic"
-    if step.share >= _HALF:
-        return f"the arithmetic sets the pace, at {step.share:.0%} of its peak"
-    return f"here {step.share:.0%} of the peak is left, after calls, packing, waiting and other work on this machine"
-
-
 def _threads(step: Step, fewer: int) -> str:
-    ratio = step.run.threads / fewer
+    ratio, factor = step.run.threads / fewer, step.factor or 0.0
     said = f"{step.run.threads} threads share the rows of C"
-    factor = step.factor or 0.0
     if factor >= _SHORT_OF * ratio:
         return f"{said}, and each has a core of its own."
-    return (
-        f"{said}: {factor:.2f} times as fast, not {ratio:g} times. What is missing went to a lower clock with more "
-        "cores busy, to caches and memory that they share, to waiting for each other, or to other work on this machine."
-    )
+    if factor < 1.0:
+        return f"{said}, yet are slower: a thread that finds no free core holds up all."
+    return f"{said}: ×{format_number(factor)}, not ×{ratio:g}. They wait for each other, and share clock and caches."
 
 
 def _double(_step: Step, _here: Here) -> str:
-    return "A vector holds half as many numbers of 64 bits, so the peak is half of fp32's; everything else is alike."
+    return "A vector holds half as many numbers of 64 bits: half of fp32's peak."
 
 
 def _converted(_step: Step, here: Here) -> str:
-    able = " this core multiplies vectors of fp16, but" if "fp16" in here.isa else ""
+    able = "this core multiplies vectors of fp16, but " if "fp16" in here.isa else ""
     return (
-        f"A rung down:{able} NumPy has neither a BLAS nor arithmetic for fp16. Each number is converted to fp32, one "
-        "at a time, and the sum is converted back."
+        f"A rung down: {able}NumPy has neither a BLAS nor arithmetic for fp16, and converts each number to fp32, one "
+        "at a time."
     )
 
 
@@ -121,10 +110,7 @@ def _other(step: Step, _here: Here) -> str:
     name = step.measured.library.split(" (")[0]
     if step.factor is None:
         return f"The product of {name}: blocks, registers and vectors as in any BLAS."
-    return (
-        f"The same arithmetic on the same units by another library, {name}: what differs is how it cuts the matrices "
-        "into blocks and packs them."
-    )
+    return f"The same arithmetic on the same units by {name}: other blocks, other packing."
 
 
 def _narrow(step: Step, here: Here) -> str:
@@ -138,9 +124,9 @@ def _narrow(step: Step, here: Here) -> str:
     if dtype == "fp16" and here.rate("fp16") and step.path == "fp16":
         rate = here.rate("fp32")
         than = f", {format_number((here.rate('fp16') or 0.0) / rate)} times those of fp32" if rate else ""
-        slow = " This library stays below what fp32 could do: it converts." if _below(step, here, "fp32") else ""
+        slow = " This library stays below what fp32 could do: it may convert." if _below(step, here, "fp32") else ""
         return f"The core has arithmetic for fp16: {here.rate('fp16'):g} operations a cycle{than}.{slow}"
-    return f"This core has no arithmetic for {dtype}: the numbers are converted to fp32, which gains memory, not speed."
+    return f"This core has no arithmetic for {dtype}: converted to fp32, the numbers gain memory, not speed."
 
 
 def _integer(step: Step, here: Here) -> str:
@@ -171,9 +157,12 @@ def _tiles(step: Step, here: Here, name: str, path: str, others: tuple[str, ...]
     elif best:
         said += ", but at this speed vectors alone would do"
     if step.share is not None and step.share < _NEAR:
-        said += ". What is missing to their peak goes to packing the matrices, to feeding tiles that are so fast, or to"
-        said += " other work on this machine"
+        said += ". Packing the matrices and feeding the tiles takes the rest"
     return f"{said}."
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= _LEAST else "less than 1%"
 
 
 def _below(step: Step, here: Here, path: str) -> bool:
@@ -192,7 +181,7 @@ def end_of_climb(best: Step, here: Here) -> str:
     if best.share is None:
         return f"The fastest: {format_quantity(best.flop_s, 'FLOP/s')}; the peak is not known ({here.per_cycle_basis})."
     return (
-        f"The fastest in {best.spec.dtype}: {format_quantity(best.flop_s, 'FLOP/s')}, {best.share:.0%} of the "
+        f"The fastest in {best.spec.dtype}: {format_quantity(best.flop_s, 'FLOP/s')}, {_percent(best.share)} of the "
         f"{format_quantity(best.peak or 0.0, 'FLOP/s')} that {best.run.threads} "
         f"core{'s' * (best.run.threads != 1)} could do."
     )

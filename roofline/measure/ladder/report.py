@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from roofline.measure.conditions import Disturbance
-from roofline.measure.ladder.climb import Measured
+from roofline.measure.ladder.climb import Measured, name_of
 from roofline.measure.ladder.here import Here
 from roofline.measure.ladder.history import MACHINE, Historical, cited
 from roofline.measure.ladder.reasons import end_of_climb, reason
@@ -118,20 +118,21 @@ def report(ladder: Ladder, form: Format) -> str:
     sections = [
         (f"The ladder, n = {ladder.n}", render(ladder.rows(), TABLE, form)),
         ("Why", _bullets(words(ladder))),
-        ("The machine", _bullets(machine_words(ladder))),
     ]
-    if ladder.sizes:
-        sections.append(("Speed against size", f"{_sizes(ladder, form)}\n{_bullets(size_words(ladder))}"))
-    sections.append(
-        (
-            f"For comparison, another machine ({MACHINE})",
-            f"{render(ladder.history_rows(), HISTORY_COLUMNS, form)}\n{_bullets([cited()])}",
-        )
-    )
+    if ladder.disturbances:
+        sections.append(("What disturbed it", _bullets(map(str, ladder.disturbances))))
     if ladder.missing:
         sections.append(("Not measured", _bullets(f"{one.what}: {one.reason}" for one in ladder.missing)))
-    disturbed = [str(one) for one in ladder.disturbances] or ["nothing: the machine was quiet"]
-    sections.append(("What disturbed it", _bullets(disturbed)))
+    if ladder.sizes:
+        sizes = render(ladder.size_rows(), SIZE_COLUMNS, form)
+        sections.append(("Speed against size", f"{sizes}\n{_bullets(size_words(ladder))}"))
+    sections.append(("The machine", _bullets(machine_words(ladder))))
+    sections.append(
+        (
+            f"Another machine's ladder, {MACHINE}",
+            f"{render(ladder.history_rows(), HISTORY_COLUMNS[::2], form)}\n{_bullets([cited()])}",
+        )
+    )
     return "\n".join(f"{mark}{title}\n\n{text}" for title, text in sections)
 
 
@@ -161,10 +162,6 @@ def _by_threads(values: dict[int, float]) -> dict[str, float]:
     return {str(threads): value for threads, value in values.items()}
 
 
-def _sizes(ladder: Ladder, form: Format) -> str:
-    return render(ladder.size_rows(), SIZE_COLUMNS, form)
-
-
 def _bullets(lines: Iterable[str]) -> str:
     return "".join(f"{printable(f'- {line}')}\n" for line in lines)
 
@@ -175,13 +172,21 @@ def _bullets(lines: Iterable[str]) -> str:
 def words(ladder: Ladder) -> Iterator[str]:
     """The reason of each rung, then where the climb ends.
 
-    Numbers of threads are told apart for the rung that climbs by them; of the others the fastest is told.
+    Numbers of threads are told apart for the rung that climbs by them; of the others the fastest is told. A reason is
+    told once.
     """
+    told: dict[str, str] = {}
     for step in ladder.steps:
         own = [other for other in ladder.steps if other.run.rung == step.run.rung]
         if step.spec.nature == "blas" or step is max(own, key=lambda other: other.flop_s):
             many = f", {step.run.threads} threads" if step.run.threads > 1 else ""
-            yield f"{step.run.rung}{many}{_times(step)}: {reason(step, ladder.here)}"
+            why = reason(step, ladder.here)
+            first = told.setdefault(why, step.run.rung)
+            yield f"{step.run.rung}{many}{_times(step)}: {why if first == step.run.rung else f'As {first}.'}"
+    late = [one for one in ladder.steps if one.measured.n < min(ladder.n, one.spec.limit or ladder.n)]
+    if late:
+        each = "; ".join(name_of(one.run) for one in late)
+        yield f"For want of time at a smaller n, where speeds may be lower: {each}."
     if ladder.best is not None:
         yield end_of_climb(ladder.best, ladder.here)
 
@@ -197,10 +202,12 @@ def _times(step: Step) -> str:
 def machine_words(ladder: Ladder) -> Iterator[str]:
     """What the shares rest on, and what a product takes."""
     here = ladder.here
-    yield f"{here.name}, {here.cores} cores{', virtual machine' if here.virtual else ''}: {' '.join(here.isa)}"
-    if here.per_cycle:
-        rates = ", ".join(f"{path} {rate:g}" for path, rate in here.per_cycle.items())
-        yield f"operations per cycle and core: {rates} ({here.per_cycle_basis}); fp64: half of fp32"
+    cores = f"{here.cores} core{'s' * (here.cores != 1)}{', virtual machine' if here.virtual else ''}"
+    yield f"{here.name}, {cores}: {' '.join(here.isa) or 'instruction sets not known'}"
+    used = dict.fromkeys(step.path for step in ladder.steps if step.path)
+    rates = ", ".join(f"{path} {here.rate(path):g}" for path in used)
+    if rates:
+        yield f"peak: cores × clock × operations per cycle, {rates} ({here.per_cycle_basis}; fp64 half of fp32)"
     else:
         yield f"operations per cycle: not known, so there is no share of a peak ({here.per_cycle_basis})"
     for what, values, unit, basis in (
@@ -224,20 +231,24 @@ def machine_words(ladder: Ladder) -> Iterator[str]:
 def size_words(ladder: Ladder) -> Iterator[str]:
     """Where the matrices leave the caches, and what that does to either kind of rung."""
     rung = RUNGS[UNBLOCKED]
-    for name, cache, whose in (("L2", ladder.here.l2, "of a core"), ("L3", ladder.here.l3, "of the machine")):
-        if cache:
-            size = format_quantity(cache, "B", binary=True)
-            yield f"three fp32 matrices fit the {name} {whose} ({size}) up to n = {side_in(cache, rung)}"
+    fits = [
+        f"the {name} {whose} ({format_quantity(cache, 'B', binary=True)}) up to n = {side_in(cache, rung)}"
+        for name, cache, whose in (("L2", ladder.here.l2, "of a core"), ("L3", ladder.here.l3, "of the machine"))
+        if cache
+    ]
+    if fits:
+        yield f"three fp32 matrices fit {', '.join(fits)}"
     for run in dict.fromkeys(one.run for one in ladder.sizes):
         own = [one for one in ladder.sizes if one.run == run]
         top, last = max(own, key=lambda one: one.samples.median), own[-1]
         if len(own) < 2:
             continue
         kept = last.samples.median / top.samples.median
+        after = "the largest in time" if top is last else f"{kept:.0%} of it at n = {last.n}"
         kind = "goes through B again for each row" if run.rung == UNBLOCKED else "works on blocks that fit the caches"
         yield (
             f"{run.rung}, {run.threads} thread{'s' * (run.threads != 1)}, {kind}: at most "
-            f"{format_quantity(top.samples.median, 'FLOP/s')} at n = {top.n}, at n = {last.n} {kept:.0%} of it"
+            f"{format_quantity(top.samples.median, 'FLOP/s')} at n = {top.n}, {after}"
         )
     if any(one.m < one.n for one in ladder.sizes):
         yield f"{UNBLOCKED} multiplies a few rows of A only: each takes as long as any other"

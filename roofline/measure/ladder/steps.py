@@ -12,6 +12,7 @@ from roofline.measure.ladder.sizes import traffic
 from roofline.measure.matmul import flops
 
 _OVERHEAD = ("interpreter", "rows")
+_CALL = 1 << 16  # FLOP that take no longer than the call of a library from Python: about 1 µs
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +20,8 @@ class Step:
     """A rung in its place. work: [FLOP]; seconds: of one product, median [s]; bytes: each matrix once [B].
 
     path: of the operations per cycle that the peak rests on. peak, attainable: [FLOP/s], None where the machine's are
-    not known; attainable: the roof at this intensity. share: of the peak [1]. against: the rung of which it is a step,
-    None for the first; factor: by that one's speed [1].
+    not known; attainable: the roof at this intensity, if the matrices come from memory. is_cached: they fit the caches.
+    share: of the peak [1]. against: the rung of which it is a step, None for the first; factor: by its speed [1].
     """
 
     measured: Measured
@@ -31,6 +32,7 @@ class Step:
     peak: float | None
     attainable: float | None
     roof: str | None
+    is_cached: bool
     against: Measured | None
 
     @property
@@ -65,8 +67,18 @@ class Step:
 
     @property
     def bound(self) -> str:
-        """overhead where an interpreter sets the pace; else what the roof is made of there: compute or memory."""
-        return "overhead" if self.spec.nature in _OVERHEAD else self.roof or "compute"
+        """overhead where an interpreter or the call sets the pace; else what the roof is made of: compute or memory.
+
+        cache where it is memory's, but the matrices fit the caches, so that repeating finds them there.
+        """
+        if self.spec.nature in _OVERHEAD or self.is_small:
+            return "overhead"
+        return "cache" if self.roof == "memory" and self.is_cached else self.roof or "compute"
+
+    @property
+    def is_small(self) -> bool:
+        """Whether calling a library takes longer than so small a product."""
+        return self.work < _CALL
 
     def cycles_per_term(self, clock: float) -> float:
         """Cycles for a multiplication and an addition, of each thread [1]. clock: [Hz]."""
@@ -102,6 +114,7 @@ def _step(one: Measured, by_run: dict[Run, Measured], here: Here) -> Step:
         peak=here.peak(path, one.run.threads),
         attainable=attainable,
         roof=roof,
+        is_cached=size <= max(here.l3 or 0.0, (here.l2 or 0.0) * one.run.threads),
         against=_before(one.run, by_run),
     )
 

@@ -3,8 +3,3 @@
 Each way of mapping runs in a process of its own, so that its counts are of this walk alone. The file is opened
 read-only and only its own pages are ever asked to leave the page cache.
 """
-
-from roofline.measure.mapping.experiment import Mapped, Step, Way, measure
-from roofline.measure.mapping.report import report
-
-__all__ = ["Mapped", "Step", "Way", "measure", "report"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from roofline.measure.mapping import pagecache
+from roofline.measure.mapping import access
 from roofline.measure.mapping.walk import Run, pages_of, runs_of_token, total
 from roofline.paging import FAULT_AROUND, Faults, FileLayout, Touched, faults, layout_of_file, touched
 from roofline.readers import model_of, read_gguf
@@ -174,7 +175,7 @@ def measure(path: Path, seed: int = 0, progress: Callable[[float, str], None] = 
 
     SpecError, in one line, for a file that is none, is incomplete, or that cannot be looked at.
     """
-    pagecache.check_file(path)
+    access.check_file(path)
     file = read_gguf(path)
     if file.weights != "complete":
         raise SpecError(
@@ -182,15 +183,13 @@ def measure(path: Path, seed: int = 0, progress: Callable[[float, str], None] = 
         )
     model = model_of(file)
     layout = layout_of_file(model, file)
-    runs, may_ask = runs_of_token(layout, seed), pagecache.may_ask(path)
+    runs, may_ask = runs_of_token(layout, seed), access.may_ask(path)
     ways = []
     for number, name in enumerate(WAYS):
         progress(number / len(WAYS), f"{name} mapping")
-        ways.append(_run(path, name, shortened(runs) if name == "random" else runs, may_ask))
+        ways.append(_run(path, layout.size, name, shortened(runs) if name == "random" else runs, may_ask))
     progress(1.0, "done")
-    return Mapped(
-        path, file.name, layout, mmap.PAGESIZE, pagecache.file_system(path), tuple(ways), model.expert_count > 0
-    )
+    return Mapped(path, file.name, layout, mmap.PAGESIZE, access.file_system(path), tuple(ways), model.expert_count > 0)
 
 
 def shortened(runs: Sequence[Run], most: int = RANDOM_MOST) -> list[Run]:
@@ -204,8 +203,12 @@ def shortened(runs: Sequence[Run], most: int = RANDOM_MOST) -> list[Run]:
     return found
 
 
-def _run(path: Path, way: str, runs: Sequence[Run], may_ask: bool) -> Way:
-    """One way in a fresh process, whose page table and counts begin empty."""
+def _run(path: Path, size: int, way: str, runs: Sequence[Run], may_ask: bool) -> Way:
+    """One way in a fresh process, whose page table and counts begin empty.
+
+    size: of the file when its header was read [B]. SpecError where it is another afterwards: a page that is mapped and
+    gone ends the process with SIGBUS.
+    """
     request = json.dumps({"path": str(path.resolve()), "way": way, "runs": runs, "may_ask": may_ask})
     arguments = [sys.executable, "-m", "roofline.measure.mapping.child"]
     try:
@@ -216,10 +219,20 @@ def _run(path: Path, way: str, runs: Sequence[Run], may_ask: bool) -> Way:
         raise SpecError(f"--measure: expected {sys.executable} to start, found: {error.strerror or error}") from None
     except subprocess.TimeoutExpired:
         raise SpecError(f"--measure: expected an end within {TIMEOUT:.0f} s, found the {way} mapping at work") from None
+    access.check_file(path)
+    if path.stat().st_size != size:
+        raise SpecError(f"--measure: expected a file that stays as it is, found {str(path)!r} with another size now")
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        raise SpecError(f"--measure: expected the {way} mapping to be counted, found: {short(said[0], 200)}")
+        raise SpecError(f"--measure: expected the {way} mapping to be counted, found {_end_of(done)}")
     return Way(way, tuple(runs), tuple(Step(**step) for step in _steps(done.stdout)))
+
+
+def _end_of(done: subprocess.CompletedProcess[str]) -> str:
+    """How a process that failed ended: by a signal, or with what it said last."""
+    if done.returncode < 0:
+        return f"that it was ended by signal {-done.returncode} ({signal.strsignal(-done.returncode)})"
+    said = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+    return short(said[0], 200)
 
 
 def _environment() -> dict[str, str]:
