@@ -82,15 +82,13 @@ def _facts(file: GgufFile, model: Model | None, reason: str) -> dict[str, Any]:
 
 def _quality(file: GgufFile) -> dict[str, Any]:
     """The noise of rounding, by a small sample of the weights where the file has them."""
-    if file.weights != "complete" or not file.tensors:
-        return {}
-    from roofline.file_quality.report import first_look
+    from roofline.file_quality.report import noise_of
 
-    try:
-        sums = first_look(file)
-    except SpecError:  # the shape is told of files in the other byte order, too
+    if file.weights != "complete" or not file.tensors or file.is_big_endian:
         return {}
-    return {"file_snr_db": sums.snr_db, "gaussian_snr_db": sums.gaussian_snr_db}
+    noise = noise_of(file.path.name, file)
+    own, gaussian = (noise.snr_db, noise.gaussian_snr_db) if noise else (None, None)
+    return {"file_snr_db": own, "gaussian_snr_db": gaussian}
 
 
 def _shape(model: Model) -> str:

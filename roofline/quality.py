@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from roofline.quantization import layout
 from roofline.quantization.perplexity import NO_MATRIX, UNQUANTISED, Perplexity, published
@@ -17,6 +17,13 @@ from roofline.quantization.quality import mixed_snr_db, snr_db, unmeasured
 from roofline.spec import SpecError
 from roofline.units import format_number
 from roofline.weights import Weights
+
+
+class FileNoise(NamedTuple):
+    """What the blocks of a file tell of its own rounding, and what they would of Gaussian weights [dB]."""
+
+    snr_db: float
+    gaussian_snr_db: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,12 +89,14 @@ def _finite(ratio: float | None) -> float | None:
 # -- in words and keys ------------------------------------------------------------------------------------------------
 
 
-def quality_words(quality: Quality) -> str:
+def quality_words(quality: Quality, in_file: FileNoise | None = None) -> str:
     """'SNR 21.6 dB of the weights (most in q4_0, 21.3 dB); perplexity of llama-3-8b, another model, +7.52 % …'.
 
-    Which is for a Gaussian's weights; see file_quality for those of a file.
+    Which is for a Gaussian's weights. in_file: of those that a file has, see file_quality.noise_of.
     """
     parts = [_noise_words(quality)]
+    if in_file is not None:
+        parts.append(f"{format_number(in_file.snr_db)} dB by the steps that this file's own blocks have")
     if quality.native:
         parts.append(f"the model is published in {quality.main_type}, so that it loses nothing by it")
     elif quality.perplexity is not None:
@@ -131,8 +140,8 @@ def _perplexity_words(found: Perplexity, is_own: bool) -> str:
     return f"perplexity{whose} {percent(found.change_percent or 0.0)}{base} ({found.source.title}{matrix})"
 
 
-def quality_record(quality: Quality) -> dict[str, Any]:
-    """A quality under the keys of the JSON contract; null where nothing is known, and why."""
+def quality_record(quality: Quality, in_file: FileNoise | None = None) -> dict[str, Any]:
+    """A quality under the keys of the JSON contract; null where nothing is known, and why. in_file: a file's own."""
     found = quality.perplexity
     reason = reason_unmeasured(quality.unmeasured) if quality.unmeasured else None
     if reason is None and quality.finite_snr_db is None:
@@ -143,6 +152,7 @@ def quality_record(quality: Quality) -> dict[str, Any]:
         "worst_type": quality.worst_type,
         "worst_snr_db": quality.worst_snr_db,
         "native": quality.native,
+        "file_snr_db": in_file.snr_db if in_file else None,
         "reason": reason,
         "ppl_change_percent": quality.ppl_change_percent,
         "ppl_model": found.model if found else None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from roofline.placement import layers_by_device
 from roofline.prediction import Phase, Prediction
-from roofline.quality import quality_record, quality_words
+from roofline.quality import FileNoise, quality_record, quality_words
 from roofline.reasons import arrangement, band_reasons, band_words, disk_words, memory_words, remarks, times_words, why
 from roofline.splitting import interconnect
 from roofline.tables import Format, printable, render, to_csv, to_json
@@ -34,10 +34,10 @@ _MEMORY_KEYS = (
 _POINT_KEYS = ("hardware", "model", "quant", "runtime", "backend", "threads", "prompt", "gen", "depth", "batch")
 
 
-def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any]:
+def record(prediction: Prediction, ways: Sequence[WayOut] = (), in_file: FileNoise | None = None) -> dict[str, Any]:
     """A prediction of one point as the JSON contract has it; speeds are null where the model does not run.
 
-    It runs where it fits, or where `disk` says what is read from the disk.
+    It runs where it fits, or where `disk` says what is read from the disk. in_file: the noise of the model's own file.
     """
     memory, runs = prediction.memory, prediction.runs
     workload = prediction.workload
@@ -60,7 +60,7 @@ def record(prediction: Prediction, ways: Sequence[WayOut] = ()) -> dict[str, Any
         "prefill": _phase_record(prediction.prefill, runs),
         "decode": _phase_record(prediction.decode, runs),
         "memory": memory_record(memory),
-        "quality": quality_record(prediction.quality),
+        "quality": quality_record(prediction.quality, in_file),
         "ttft_s": _number(prediction.ttft_s, runs),
         "tpot_s": _number(prediction.tpot_s, runs),
         "total_s": _number(prediction.total_s, runs),
@@ -195,22 +195,27 @@ def flat(one: Mapping[str, Any]) -> dict[str, Any]:
     for phase in ("prefill", "decode"):
         row |= {f"{phase}_{key}": value for key, value in one[phase].items()}
     row |= one["memory"]
-    row |= {key: one["quality"][key] for key in ("snr_db", "ppl_change_percent", "ppl_model")}
+    row |= {key: one["quality"][key] for key in ("snr_db", "file_snr_db", "ppl_change_percent", "ppl_model")}
     row |= {key: one["placement"][key] for key in ("gpu_layers",) if "placement" in one}
     row |= {key: value for key, value in one.get("disk", {}).items() if not isinstance(value, dict)}
     return row | {key: one[key] for key in ("ttft_s", "tpot_s", "total_s")}
 
 
-def predictions(results: Sequence[Prediction], form: Format, ways: Sequence[WayOut] = ()) -> str:
-    """Predictions of one or several points in a format; a single one is an object in JSON, several are a list."""
-    records = [record(result, ways) for result in results]
+def predictions(
+    results: Sequence[Prediction], form: Format, ways: Sequence[WayOut] = (), in_file: FileNoise | None = None
+) -> str:
+    """Predictions of one or several points in a format; a single one is an object in JSON, several are a list.
+
+    in_file: the noise of the model's own file, where it is one.
+    """
+    records = [record(result, ways, in_file) for result in results]
     if form == "json":
         return to_json(records[0] if len(records) == 1 else records)
     rows = [flat(one) for one in records]
     if form == "csv":
         return to_csv(rows, list(rows[0]))
     if len(results) == 1 and form == "table":
-        return summary(results[0], ways)
+        return summary(results[0], ways, in_file)
     lines = [
         {
             **_point(one),
@@ -228,7 +233,7 @@ def predictions(results: Sequence[Prediction], form: Format, ways: Sequence[WayO
     varying = [key for key in axes if len({line[key] for line in lines}) > 1]
     shown = [*varying, "phase", "tok_s", "low_tok_s", "high_tok_s", "ceiling_tok_s", "bound", "seconds", "fits"]
     shown += ["excess_bytes"] if any(line["excess_bytes"] for line in lines) else []
-    quality = printable(quality_words(results[0].quality))
+    quality = printable(quality_words(results[0].quality, in_file))
     return f"{title(*results)}\n\n{render(lines, shown, form)}\nQuality: {quality}.\n"
 
 
@@ -265,10 +270,10 @@ def _beside(prediction: Prediction, others: Sequence[Prediction] = ()) -> str:
     return f"{''.join(f' + {name}' for name in names)}, {layers}{kept}"
 
 
-def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str:
+def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None, in_file: FileNoise | None = None) -> str:
     """A prediction for a person: the verdict first, both phases, times, memory, and why.
 
-    ways: what would fit, None where nobody looked.
+    ways: what would fit, None where nobody looked. in_file: the noise of the model's own file.
     """
     lines = [title(prediction), ""]
     if not prediction.runs:
@@ -287,7 +292,7 @@ def summary(prediction: Prediction, ways: Sequence[WayOut] | None = None) -> str
     lines += [render(rows, shown, "table")]
     lines += [f"Time: {times_words(prediction, 'then ')}.", f"Memory: {memory_words(prediction.memory)}."]
     lines += [f"Disk: {disk_words(prediction)}."] if prediction.disk is not None else []
-    lines += [f"Quality: {printable(quality_words(prediction.quality))}."]
+    lines += [f"Quality: {printable(quality_words(prediction.quality, in_file))}."]
     lines += [f"Why: {why(prediction)}"]
     lines += [f"Band: {band_words(prediction)}"]
     lines += [f"Note: {remark}" for remark in remarks(prediction)]

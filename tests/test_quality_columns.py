@@ -183,6 +183,17 @@ def test_the_quant_plot_tells_the_same() -> None:
     assert "int8 is idealised" in hovers
 
 
+def test_a_file_s_own_blocks_are_told_beside_its_types(smollm2_gguf: Path) -> None:
+    """The types alone say more, since they know nothing of the embedding in q8_0 being of smaller weights."""
+    words = ("predict", "--hw", "rpi5", "--model", str(smollm2_gguf))
+    found = json.loads(run(*words, "--format", "json").stdout)["quality"]
+    assert found["file_snr_db"] == pytest.approx(22.5, abs=0.15) and found["snr_db"] == pytest.approx(23.2, abs=0.05)
+    told = f"{found['file_snr_db']:.1f} dB by the steps that this file's own blocks have"
+    assert told in run(*words).stdout and told in run("report", *words[1:]).stdout
+    of_the_catalog = ("predict", "--hw", "rpi5", "--model", "smollm2-135m", "--quant", "q4_1", "--format", "json")
+    assert json.loads(run(*of_the_catalog).stdout)["quality"]["file_snr_db"] is None
+
+
 def test_the_explorers_cards_and_the_report_use_the_same_words() -> None:
     one = predicted("q4_k_m")
     assert dict(reasons(one))["Quality"] == f"{quality_words(one.quality)}."

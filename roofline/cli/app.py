@@ -110,7 +110,12 @@ def predict(
 
     results = points(hw, model, quant, **given)
     ways = [] if form is Form.table and results[0].runs else _ways(results)
-    typer.echo(report.predictions(results, form.value, ways), nl=False)
+    in_file = None
+    if model.endswith(".gguf"):
+        from roofline.file_quality.report import noise_of
+
+        in_file = noise_of(model)
+    typer.echo(report.predictions(results, form.value, ways, in_file), nl=False)
     if near and len(results) == 1 and form in (Form.table, Form.md):
         from roofline.check.nearest import rows
 

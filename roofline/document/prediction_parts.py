@@ -11,6 +11,7 @@ from typing import Any
 from roofline.check.nearest import rows as nearest_rows
 from roofline.document.blocks import Block, Bullets, Command, Table, Text
 from roofline.explain import compute_bound_batch, figures_used, operator_table
+from roofline.file_quality.report import noise_of
 from roofline.fit_report import device_rows
 from roofline.itemised import bill_lines
 from roofline.prediction import Phase, Prediction
@@ -43,7 +44,8 @@ def explained(prediction: Prediction) -> list[Block]:
     found: list[Block] = []
     if prediction.runs:
         found.append(Text(sentence(why(prediction))))
-        found.append(Text(f"Quality: {quality_words(prediction.quality)}."))
+        in_file = noise_of(prediction.names.get("model_file", ""))
+        found.append(Text(f"Quality: {quality_words(prediction.quality, in_file)}."))
     notes = [sentence(remark) for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()
     if assumed:

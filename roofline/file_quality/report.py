@@ -8,8 +8,10 @@ from typing import Any
 
 from roofline.file_quality.measuring import RUNS, SIMPLE, FileQuality, TensorQuality, measure, sample_words
 from roofline.file_quality.sums import Sums, total
+from roofline.quality import FileNoise
 from roofline.quantization.quality import snr_db
-from roofline.readers import GgufFile
+from roofline.readers import GgufFile, read_gguf
+from roofline.spec import SpecError
 from roofline.tables import Format, printable, render, to_json
 from roofline.units import format_number
 
@@ -118,6 +120,19 @@ def _remarks(quality: FileQuality) -> list[str]:
     return [*lines, f"Norms and biases are left out; {sample_words(quality, RUNS)}{more}."]
 
 
-def first_look(file: GgufFile) -> Sums:
-    """Sums over a small sample of a file whose header has been read; a second at most."""
-    return measure(file.path, runs=_FEW, known=file).sums
+def noise_of(name: str, known: GgufFile | None = None) -> FileNoise | None:
+    """What a small sample of a file's blocks tells of its rounding, in a second at most.
+
+    None for what is no GGUF file, for one without its weights or in the other byte order, and where no block tells its
+    step. known: the header, where it has been read.
+    """
+    if not name.endswith(".gguf") and known is None:
+        return None
+    file = known or read_gguf(Path(name))
+    if file.weights != "complete" or not file.tensors:
+        return None
+    try:
+        sums = measure(file.path, runs=_FEW, known=file).sums
+    except SpecError:  # the shape is told of files in the other byte order, too
+        return None
+    return None if sums.snr_db is None else FileNoise(sums.snr_db, sums.gaussian_snr_db)
