@@ -112,9 +112,9 @@ class Loading:
     def own(self) -> float:
         """Anonymous memory of the process [B]: cache, buffers, and the weights that it does not read from the file."""
         bill = self.prediction.memory
-        copied = self.repacked if self.is_mapped else 0.0 if self.is_card else bill.weights
         if self.is_card:
             return 0.0
+        copied = self.repacked if self.is_mapped else bill.weights
         return float(bill.kv_cache + bill.compute + bill.context + copied)
 
     @property

@@ -22,7 +22,6 @@ from roofline.paging import (
     layout_of_file,
     layout_of_shape,
     page_size,
-    pages_between,
     touched,
 )
 from roofline.readers import model_of, read_gguf
@@ -45,18 +44,6 @@ def pages(begin: int, end: int, page: int = PAGE) -> set[int]:
 
 
 # -- pages -------------------------------------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 500), st.integers(0, 300))
-def test_bytes_lie_on_the_pages_that_counting_them_finds(begin: int, size: int) -> None:
-    assert pages_between(begin, begin + size, PAGE) == len(pages(begin, begin + size))
-
-
-def test_pages_of_arrays_are_those_of_scalars() -> None:
-    begin, end = np.array([0, 10, 63, 64]), np.array([64, 10, 65, 200])
-    found = pages_between(begin, end, PAGE)
-    assert list(np.asarray(found)) == [1.0, 0.0, 2.0, 3.0]
-    assert [float(pages_between(int(b), int(e), PAGE)) for b, e in zip(begin, end, strict=True)] == [1, 0, 2, 3]
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=8), st.integers(0, 100))

@@ -9,7 +9,7 @@ from __future__ import annotations
 from roofline.paging.faults import FAULT_AROUND, HUGE_PAGE, READ_AHEAD, Faults, PageSize, faults, page_size
 from roofline.paging.layout import FileLayout, Span, layout_of_file, layout_of_shape
 from roofline.paging.resident import Resident, held
-from roofline.paging.touched import Touched, pages_between, touched
+from roofline.paging.touched import Touched, touched
 
 __all__ = [
     "FAULT_AROUND",
@@ -26,6 +26,5 @@ __all__ = [
     "layout_of_file",
     "layout_of_shape",
     "page_size",
-    "pages_between",
     "touched",
 ]

@@ -28,7 +28,7 @@ SMALLEST, LARGEST = parse("1 KiB", "B"), parse("2 MiB", "B")
 
 @dataclass(frozen=True, slots=True)
 class PageSize:
-    """Bytes of a page. basis: datasheet, assumed or override; reason: why, in words."""
+    """Bytes of a page. basis: measured, assumed or override; reason: why, in words."""
 
     size: int
     basis: str
@@ -37,10 +37,10 @@ class PageSize:
 
 #: Pages other than 4 KiB by (vendor, microarchitecture of the CPU or '' for all), with where that is said.
 _OTHER_PAGES = {
-    ("Apple", ""): ("16 KiB", "Apple's arm64 kernel has them (getconf PAGESIZE)"),
+    ("Apple", ""): ("16 KiB", "sysctl hw.pagesize of an M1 says so: github.com/JohnTitor/mach2, pull request 7"),
     ("Raspberry Pi", "cortex-a76"): (
         "16 KiB",
-        "kernel_2712.img has them, which a Pi 5 starts by default (raspberrypi.com, config.txt, kernel)",
+        "getconf PAGE_SIZE says so with a Pi 5's own kernel: github.com/cculianu/Fulcrum, issue 223",
     ),
 }
 
@@ -53,7 +53,7 @@ def page_size(hardware: Hardware, given: str | None = None) -> PageSize:
     for key in ((hardware.vendor, core), (hardware.vendor, "")):
         if key in _OTHER_PAGES:
             size, reason = _OTHER_PAGES[key]
-            return PageSize(int(parse(size, "B")), "datasheet", reason)
+            return PageSize(int(parse(size, "B")), "measured", reason)
     return PageSize(int(USUAL_PAGE), "assumed", "the usual page of x86-64 and arm64 kernels; --page names another")
 
 

@@ -42,12 +42,6 @@ class Touched:
         return self.pages(tokens) * self.page
 
 
-def pages_between(begin: Real, end: Real, page: int) -> Real:
-    """Pages that the bytes from `begin` to before `end` lie on [1]; none where there are no bytes."""
-    first, last = np.floor_divide(begin, page), np.floor_divide(np.asarray(end) - 1, page)
-    return np.where(np.asarray(end) > begin, last - first + 1.0, 0.0)
-
-
 def touched(layout: FileLayout, page: int) -> Touched:
     """The pages of a file that tokens touch."""
     spans = [span for span in layout.spans if span.used and span.size]
