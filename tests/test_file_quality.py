@@ -83,6 +83,17 @@ def test_the_estimate_is_the_true_ratio(name: str, distribution: str, tmp_path: 
         assert 10 * math.log10(32 / (32 - exact)) > abs((found or 0) - true)
 
 
+def test_progress_counts_weights_tensor_by_tensor(tmp_path: Path) -> None:
+    one, three = np.ones((32, 64), np.float32), np.ones((96, 64), np.float32)
+    file = write(
+        tmp_path / "two.gguf",
+        {"blk.0.ffn_up.weight": stored("q8_0", one), "blk.1.ffn_up.weight": stored("q4_0", three)},
+    )
+    told: list[tuple[float, str]] = []
+    measure(file, whole=True, progress=lambda share, what: told.append((share, what)))
+    assert told == [(0.25, "blk.0.ffn_up.weight"), (1.0, "blk.1.ffn_up.weight")]
+
+
 @pytest.mark.parametrize("name", ["q4_0", "q8_0", "q4_1"])
 def test_it_is_too_low_where_a_few_weights_set_the_step(name: str, tmp_path: Path) -> None:
     weights = very_heavy()

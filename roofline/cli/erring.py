@@ -10,6 +10,7 @@ import typer
 from roofline.cli import options
 from roofline.cli.options import Form
 from roofline.cli.plotting import Background, Theme, finish
+from roofline.cli.progress import progress_bar
 
 
 def error(
@@ -75,7 +76,9 @@ def error(
             raise typer.BadParameter("a GGUF file, whose own weights are measured, goes with --whole and --format only")
         from roofline.file_quality.report import file_report
 
-        typer.echo(file_report(Path(model), form.value, whole), nl=False)
+        with progress_bar("reading") as progress:
+            text = file_report(Path(model), form.value, whole, progress)
+        typer.echo(text, nl=False)
         return
     if whole:
         raise typer.BadParameter("--whole goes with a GGUF file: --model FILE.gguf")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,18 +76,30 @@ class FileQuality:
         return found
 
 
-def measure(path: Path, whole: bool = False, runs: int = RUNS, known: GgufFile | None = None) -> FileQuality:
+Progress = Callable[[float, str], None]
+
+
+def measure(
+    path: Path,
+    whole: bool = False,
+    runs: int = RUNS,
+    known: GgufFile | None = None,
+    progress: Progress = lambda _share, _what: None,
+) -> FileQuality:
     """The quality of a file's matrices. whole: read all weights; else `runs` evenly spaced places of each tensor.
 
-    known: the file's header, where it has been read. Norms and biases are left out: they are few, and never quantised.
-    SpecError for a file without its weights.
+    known: the file's header, where it has been read. progress: told the share done, 0 to 1, and the tensor.
+    Norms and biases are left out: they are few, and never quantised. SpecError for a file without its weights.
     """
     found: list[TensorQuality] = []
     unread: dict[str, None] = {}
-    for part in parts_with_data(path, known):
-        matrices = [tensor for tensor in part.tensors if len(tensor.shape) > 1 and tensor.shape[1] > 1]
-        for tensor in _in_file(part, matrices, None if whole else runs):
+    parts = [(part, _matrices(part)) for part in parts_with_data(path, known)]
+    elements, done = sum(tensor.elements for _, matrices in parts for tensor in matrices), 0
+    for part, matrices in parts:
+        for stored, tensor in zip(matrices, _in_file(part, matrices, None if whole else runs), strict=True):
             found.append(tensor)
+            done += stored.elements
+            progress(done / max(elements, 1), stored.name)
             if not tensor.read:
                 unread[tensor.type] = None
     if not found:
@@ -95,9 +107,12 @@ def measure(path: Path, whole: bool = False, runs: int = RUNS, known: GgufFile |
     return FileQuality(path, tuple(found), tuple(unread), whole)
 
 
-def _in_file(part: GgufFile, tensors: Sequence[StoredTensor], runs: int | None) -> list[TensorQuality]:
+def _matrices(part: GgufFile) -> list[StoredTensor]:
+    return [tensor for tensor in part.tensors if len(tensor.shape) > 1 and tensor.shape[1] > 1]
+
+
+def _in_file(part: GgufFile, tensors: Sequence[StoredTensor], runs: int | None) -> Iterator[TensorQuality]:
     with part.path.open("rb") as file:
-        found = []
         for tensor in tensors:
             places = min(runs, FLOAT_RUNS) if runs is not None and tensor.type in FLOATS else runs
             blocks = list(pieces(file, part, tensor, places)) if runs is not None else None
@@ -109,8 +124,7 @@ def _in_file(part: GgufFile, tensors: Sequence[StoredTensor], runs: int | None) 
                     _count(sums, tensor, block)
             read = sums.weights + sums.broken
             scaled = sums.scaled(tensor.elements / read) if read else sums
-            found.append(TensorQuality(tensor.role, tensor.type, tensor.elements, round(read), scaled))
-        return found
+            yield TensorQuality(tensor.role, tensor.type, tensor.elements, round(read), scaled)
 
 
 def _count(sums: Sums, tensor: StoredTensor, blocks: NDArray[np.uint8] | None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from roofline.file_quality.measuring import RUNS, SIMPLE, FileQuality, TensorQuality, measure, sample_words
+from roofline.file_quality.measuring import RUNS, SIMPLE, FileQuality, Progress, TensorQuality, measure, sample_words
 from roofline.file_quality.sums import Sums, total
 from roofline.quality import FileNoise
 from roofline.quantization.quality import snr_db
@@ -25,9 +25,9 @@ _FEW = 4  # runs of a tensor for a first look
 WHOLE = "whole file"
 
 
-def file_report(path: Path, form: Format, whole: bool = False) -> str:
+def file_report(path: Path, form: Format, whole: bool = False, progress: Progress = lambda _share, _what: None) -> str:
     """What can be known of the quality of a GGUF file's weights from the file alone."""
-    quality = measure(path, whole)
+    quality = measure(path, whole, progress=progress)
     rows, tried = rows_of(quality), tried_rows(quality)
     if form == "json":
         return to_json(
