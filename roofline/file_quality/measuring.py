@@ -23,6 +23,7 @@ FLOAT_RUNS = 8  # of floats, of which more is asked
 FORMATS = ("fp16", "bf16")
 #: Types that the gguf package rounds weights to, bit for bit as llama.cpp does.
 SIMPLE = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+Progress = Callable[[float, str], None]
 
 
 @dataclass(frozen=True)
@@ -74,9 +75,6 @@ class FileQuality:
         for tensor in self.tensors:
             found.setdefault(tensor.role, []).append(tensor)
         return found
-
-
-Progress = Callable[[float, str], None]
 
 
 def measure(
