@@ -12,7 +12,7 @@ import numpy as np
 from roofline import inverse
 from roofline.calculator import predict
 from roofline.prediction import Prediction
-from roofline.ways_out import setting_of
+from roofline.ways_out import setting_of, smaller_weights
 
 WANTED_TOK_S = 1.0  # the speed for which a disk's rate is asked
 
@@ -80,11 +80,10 @@ def helps(prediction: Prediction) -> list[Help]:
 
 def _smaller(prediction: Prediction) -> list[Help]:
     """The quantisation of most bits that fits."""
-    setting, size = setting_of(prediction), prediction.weights.file_bytes
-    if prediction.names.get("model_file", "").endswith(".gguf"):
+    if prediction.gguf:
         return []
-    smaller = [one for one in inverse.weighed(setting.model, setting.machine) if one.file_bytes < size]
-    best = inverse.best_quant(setting, smaller)
+    setting = setting_of(prediction)
+    best = smaller_weights(setting)
     if best is None:
         return []
     decode = predict(setting.model, best, setting.machine, setting.workload).decode

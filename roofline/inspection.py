@@ -82,13 +82,10 @@ def _facts(file: GgufFile, model: Model | None, reason: str) -> dict[str, Any]:
 
 def _quality(file: GgufFile) -> dict[str, Any]:
     """The noise of rounding, by a small sample of the weights where the file has them."""
-    from roofline.file_quality.report import noise_of
+    from roofline.file_quality.report import first_look
 
-    if file.weights != "complete" or not file.tensors or file.is_big_endian:
-        return {}
-    noise = noise_of(file.path.name, file)
-    own, gaussian = (noise.snr_db, noise.gaussian_snr_db) if noise else (None, None)
-    return {"file_snr_db": own, "gaussian_snr_db": gaussian}
+    sums = first_look(file)
+    return {} if sums is None else {"file_snr_db": sums.snr_db, "gaussian_snr_db": sums.gaussian_snr_db}
 
 
 def _shape(model: Model) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,7 +241,6 @@ def _size(option: str, text: str) -> float:
 
 def _layout(prediction: Prediction) -> FileLayout:
     """The file that is loaded: as its table says, else as llama-quantize would write it."""
-    path = Path(prediction.names.get("model_file", ""))
-    if path.suffix == ".gguf":
-        return layout_of_file(prediction.model, read_gguf(path))
+    if prediction.gguf:
+        return layout_of_file(prediction.model, read_gguf(prediction.gguf))
     return layout_of_shape(prediction.model, prediction.weights.quant)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,6 +251,12 @@ class Prediction:
     def quality(self) -> Quality:
         """What the quantisation costs in quality, where something is known of it."""
         return quality_of(self.weights, self.names.get("model"), self.model.native_quant)
+
+    @property
+    def gguf(self) -> Path | None:
+        """The file that the model was read from, which has the types it has; None where it is no GGUF file."""
+        name = self.names.get("model_file", "")
+        return Path(name) if name.endswith(".gguf") else None
 
     @property
     def runs(self) -> bool:

@@ -51,6 +51,11 @@ class Quality:
         return self.snr_db if self.snr_db is not None and math.isfinite(self.snr_db) else None
 
     @property
+    def ppl_model(self) -> str | None:
+        """Whose perplexity it is; None where there is none."""
+        return self.perplexity.model if self.perplexity else None
+
+    @property
     def ppl_change_percent(self) -> float | None:
         """The published change of the perplexity [%]; of another model where is_own is false."""
         return self.perplexity.change_percent if self.perplexity else None
@@ -92,7 +97,7 @@ def _finite(ratio: float | None) -> float | None:
 def quality_words(quality: Quality, in_file: FileNoise | None = None) -> str:
     """'SNR 21.6 dB of the weights (most in q4_0, 21.3 dB); perplexity of llama-3-8b, another model, +7.52 % …'.
 
-    Which is for a Gaussian's weights. in_file: of those that a file has, see file_quality.noise_of.
+    Which is for a Gaussian's weights. in_file: of those that a file has, see file_quality.
     """
     parts = [_noise_words(quality)]
     if in_file is not None:
@@ -140,6 +145,15 @@ def _perplexity_words(found: Perplexity, is_own: bool) -> str:
     return f"perplexity{whose} {percent(found.change_percent or 0.0)}{base} ({found.source.title}{matrix})"
 
 
+def quality_cells(quality: Quality) -> dict[str, Any]:
+    """What tables have of a quality in a row."""
+    return {
+        "snr_db": quality.finite_snr_db,
+        "ppl_change_percent": quality.ppl_change_percent,
+        "ppl_model": quality.ppl_model,
+    }
+
+
 def quality_record(quality: Quality, in_file: FileNoise | None = None) -> dict[str, Any]:
     """A quality under the keys of the JSON contract; null where nothing is known, and why. in_file: a file's own."""
     found = quality.perplexity
@@ -155,7 +169,7 @@ def quality_record(quality: Quality, in_file: FileNoise | None = None) -> dict[s
         "file_snr_db": in_file.snr_db if in_file else None,
         "reason": reason,
         "ppl_change_percent": quality.ppl_change_percent,
-        "ppl_model": found.model if found else None,
+        "ppl_model": quality.ppl_model,
         "ppl_base": found.base if found else None,
         "ppl_imatrix": found.imatrix if found else None,
         "ppl_source": found.source.title if found else None,

@@ -93,7 +93,7 @@ def size(
     setting = setting_of(first)
     setting = replace(setting, free_layers=_has_host(setting) and settings.get("gpu_layers") is None)
     names = inverse.QUANTS if quant is None else (quant, *inverse.QUANTS)
-    candidates = [] if _is_file(first) else inverse.weighed(setting.model, setting.machine, names)
+    candidates = [] if first.gguf else inverse.weighed(setting.model, setting.machine, names)
     best = inverse.best_quant(setting, candidates)
     if open_quant and best is not None and best.quant != first.weights.quant:
         first = _predict(hw, model, best.quant, ctx, words)
@@ -128,11 +128,6 @@ def _needs_quant(model: str) -> bool:
 def _has_host(setting: Setting) -> bool:
     """Whether layers can be left on a host."""
     return setting.placement is not None and setting.placement.host is not None
-
-
-def _is_file(prediction: Prediction) -> bool:
-    """Whether the weights come from a file, which has the types it has."""
-    return prediction.names.get("model_file", "").endswith(".gguf")
 
 
 def _predict(
@@ -174,7 +169,7 @@ def _choices(
     hw: str, model: str, setting: Setting, asked: Prediction, ctx: str | None, words: dict[str, Any]
 ) -> tuple[Choice, ...]:
     """What was asked for, and of a pair whole layers on the device, and all layers without some experts."""
-    placement, quant = setting.placement, None if _is_file(asked) else asked.weights.quant
+    placement, quant = setting.placement, None if asked.gguf else asked.weights.quant
 
     def choice(option: str, **changes: Any) -> Choice:
         once, full = (_predict(hw, model, quant, ctx, words | changes, full) for full in (False, True))

@@ -15,6 +15,7 @@ from roofline.memory import uses_flash_attention
 from roofline.placement import free_memory
 from roofline.prediction import Prediction
 from roofline.units import format_quantity
+from roofline.weights import Weights
 
 __all__ = ["QUANTS", "WayOut", "setting_of", "ways_out"]
 
@@ -47,9 +48,8 @@ def setting_of(prediction: Prediction) -> Setting:
 def ways_out(prediction: Prediction, devices: Sequence[tuple[str, Machine]] | None = None) -> list[WayOut]:
     """The least change of each kind that makes the model fit; empty when none alone does."""
     setting = setting_of(prediction)
-    is_file = prediction.names.get("model_file", "").endswith(".gguf")  # which has the types it has
     found = [
-        None if is_file else _smaller_quant(setting),
+        None if prediction.gguf else _smaller_quant(setting),
         _cache_type(setting),
         _shorter_context(setting),
         _fewer_sequences(setting),
@@ -70,10 +70,15 @@ def _way(kind: str, option: str, changed: Setting) -> WayOut | None:
     return WayOut(kind, option, float(bill.total), bill.usable)
 
 
-def _smaller_quant(setting: Setting) -> WayOut | None:
+def smaller_weights(setting: Setting) -> Weights | None:
+    """The weights in the quantisation of most bits that fits; None where none that is smaller does."""
     candidates = inverse.weighed(setting.model, setting.machine)
     smaller = [weights for weights in candidates if weights.file_bytes < setting.weights.file_bytes]
-    weights = inverse.best_quant(setting, smaller)
+    return inverse.best_quant(setting, smaller)
+
+
+def _smaller_quant(setting: Setting) -> WayOut | None:
+    weights = smaller_weights(setting)
     if weights is None:
         return None
     return _way("smaller quantisation", f"--quant {weights.quant}", replace(setting, weights=weights))

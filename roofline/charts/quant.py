@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from roofline.quality import Quality
+from roofline.quality import Quality, quality_cells
 
 COLUMNS = (
     "hardware", "model", "quant", "kv", "model_bits", "snr_db", "ppl_change_percent", "ppl_model",
@@ -139,9 +139,7 @@ class QuantPoints:
             row: dict[str, Any] = {
                 **head,
                 "model_bits": point.bits,
-                "snr_db": point.quality.finite_snr_db,
-                "ppl_change_percent": point.quality.ppl_change_percent,
-                "ppl_model": point.quality.perplexity.model if point.quality.perplexity else None,
+                **quality_cells(point.quality),
                 "file_bytes": point.file_bytes,
                 "fits": point.fits,
             }

@@ -111,10 +111,11 @@ def predict(
     results = points(hw, model, quant, **given)
     ways = [] if form is Form.table and results[0].runs else _ways(results)
     in_file = None
-    if model.endswith(".gguf"):
-        from roofline.file_quality.report import noise_of
+    if results[0].gguf:
+        from roofline.file_quality.report import file_noise
+        from roofline.readers import read_gguf
 
-        in_file = noise_of(model)
+        in_file = file_noise(read_gguf(results[0].gguf))
     typer.echo(report.predictions(results, form.value, ways, in_file), nl=False)
     if near and len(results) == 1 and form in (Form.table, Form.md):
         from roofline.check.nearest import rows

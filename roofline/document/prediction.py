@@ -20,8 +20,11 @@ from roofline.document.prediction_parts import (
     settings,
     work,
 )
+from roofline.file_quality.report import file_noise
 from roofline.points import larger_devices
 from roofline.prediction import Prediction
+from roofline.quality import FileNoise
+from roofline.readers import read_gguf
 from roofline.reasons import band_words
 from roofline.report import record, title
 from roofline.tables import cell, speed_range
@@ -76,8 +79,9 @@ def report(cases: Sequence[Case], commands: Sequence[str], failed: Mapping[str, 
     commands: lines that repeat what was asked. failed: why what else was asked for cannot be predicted, by device.
     """
     first = cases[0].prediction
+    in_file = file_noise(read_gguf(first.gguf)) if first.gguf else None  # the model is the same in all
     if len(cases) == 1 and not failed:
-        alone = [*_summary(first), *_parts(cases[0], commands, "", "")]
+        alone = [*_summary(first), *_parts(cases[0], in_file, commands, "", "")]
         return Document(title(first), alone, _subtitle(first), _footer([first]))
     rows = [_compared(case.prediction) for case in cases]
     blocks: list[Block] = [
@@ -93,7 +97,7 @@ def report(cases: Sequence[Case], commands: Sequence[str], failed: Mapping[str, 
         inside = [
             Text(title(case.prediction)),
             *_summary(case.prediction),
-            *_parts(case, (), f"-{number}", f"{name}: "),
+            *_parts(case, in_file, (), f"-{number}", f"{name}: "),
         ]
         blocks.append(Section(name, inside))
     blocks.append(Section("What was asked", list(map(Command, commands))))
@@ -202,14 +206,16 @@ def _failed(failed: Mapping[str, str]) -> list[Block]:
 # -- the parts --------------------------------------------------------------------------------------------------------
 
 
-def _parts(case: Case, commands: Sequence[str], mark: str, before: str) -> Iterator[Block]:
-    """The sections. mark: added to the ids of charts; before: to headings, where there are several predictions."""
+def _parts(case: Case, in_file: FileNoise | None, commands: Sequence[str], mark: str, before: str) -> Iterator[Block]:
+    """The sections. in_file: the noise of the model's own file. mark: added to the ids of charts; before: to headings,
+    where there are several predictions.
+    """
     prediction = case.prediction
 
     def section(name: str, blocks: Sequence[Block], folded: bool = False) -> Section:
         return Section(f"{before}{name}", blocks, folded)
 
-    reasons = explained(prediction)
+    reasons = explained(prediction, in_file)
     if reasons:
         yield section("Why", reasons)
     own, around = charts(prediction, case.hw, case.model, case.quant, case.words, mark)

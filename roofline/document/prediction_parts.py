@@ -11,11 +11,10 @@ from typing import Any
 from roofline.check.nearest import rows as nearest_rows
 from roofline.document.blocks import Block, Bullets, Command, Table, Text
 from roofline.explain import compute_bound_batch, figures_used, operator_table
-from roofline.file_quality.report import noise_of
 from roofline.fit_report import device_rows
 from roofline.itemised import bill_lines
 from roofline.prediction import Phase, Prediction
-from roofline.quality import quality_words
+from roofline.quality import FileNoise, quality_words
 from roofline.reasons import disk_words, memory_words, remarks, why
 from roofline.report import record
 from roofline.tables import cell, heading
@@ -39,12 +38,11 @@ _DISK = ("disk_bytes_s", "excess_bytes", "runs_from_disk", "cold_load_s", "warm_
 _MOST_ASSUMED = 12
 
 
-def explained(prediction: Prediction) -> list[Block]:
-    """What the time goes to, and what to know before relying on the numbers."""
+def explained(prediction: Prediction, in_file: FileNoise | None) -> list[Block]:
+    """What the time goes to, and what to know before relying on the numbers. in_file: of the model's own file."""
     found: list[Block] = []
     if prediction.runs:
         found.append(Text(sentence(why(prediction))))
-        in_file = noise_of(prediction.names.get("model_file", ""))
         found.append(Text(f"Quality: {quality_words(prediction.quality, in_file)}."))
     notes = [sentence(remark) for remark in remarks(prediction)]
     assumed = prediction.machine.hardware.assumed()

@@ -14,7 +14,7 @@ from roofline.file_quality.reading import FLOAT_BLOCK, FLOATS, RUN_WEIGHTS, part
 from roofline.file_quality.steps import STEPPED, noise_of
 from roofline.file_quality.sums import Sums, total
 from roofline.precision.formats import float_format
-from roofline.quantization.quality import snr_db
+from roofline.quantization.quality import noise_share, snr_db
 from roofline.readers.gguf_file import GgufFile, StoredTensor
 from roofline.spec import SpecError
 
@@ -142,10 +142,9 @@ def _count(sums: Sums, tensor: StoredTensor, blocks: NDArray[np.uint8] | None) -
     elif tensor.type in STEPPED:
         noise = float(noise_of(tensor.type, blocks, weights).sum())
         original = power if STEPPED[tensor.type].is_least_squares else max(power - noise, 0.0)
-        expected = snr_db(tensor.type) or 0.0
         sums.noise += noise
         sums.noisy_squares += original
-        sums.gaussian += original * 10.0 ** (-expected / 10.0)
+        sums.gaussian += original * noise_share(snr_db(tensor.type) or 0.0)
 
 
 def decoded(tensor: StoredTensor, blocks: NDArray[np.uint8]) -> NDArray[np.float32] | None:

@@ -10,7 +10,7 @@ from roofline.file_quality.measuring import RUNS, SIMPLE, FileQuality, Progress,
 from roofline.file_quality.sums import Sums, total
 from roofline.quality import FileNoise
 from roofline.quantization.quality import snr_db
-from roofline.readers import GgufFile, read_gguf
+from roofline.readers import GgufFile
 from roofline.spec import SpecError
 from roofline.tables import Format, printable, render, to_json
 from roofline.units import format_number
@@ -120,19 +120,20 @@ def _remarks(quality: FileQuality) -> list[str]:
     return [*lines, f"Norms and biases are left out; {sample_words(quality, RUNS)}{more}."]
 
 
-def noise_of(name: str, known: GgufFile | None = None) -> FileNoise | None:
-    """What a small sample of a file's blocks tells of its rounding, in a second at most.
+def first_look(file: GgufFile) -> Sums | None:
+    """Sums over a small sample of a file's weights, in a second at most.
 
-    None for what is no GGUF file, for one without its weights or in the other byte order, and where no block tells its
-    step. known: the header, where it has been read.
+    None where they are not all there, stored in the other byte order, or no matrices.
     """
-    if not name.endswith(".gguf") and known is None:
-        return None
-    file = known or read_gguf(Path(name))
-    if file.weights != "complete" or not file.tensors:
+    if file.weights != "complete":
         return None
     try:
-        sums = measure(file.path, runs=_FEW, known=file).sums
-    except SpecError:  # the shape is told of files in the other byte order, too
+        return measure(file.path, runs=_FEW, known=file).sums
+    except SpecError:  # the shape of such a file is told all the same
         return None
-    return None if sums.snr_db is None else FileNoise(sums.snr_db, sums.gaussian_snr_db)
+
+
+def file_noise(file: GgufFile) -> FileNoise | None:
+    """What a small sample of a file's blocks tells of its rounding; None where nothing does."""
+    sums = first_look(file)
+    return None if sums is None or sums.snr_db is None else FileNoise(sums.snr_db, sums.gaussian_snr_db)

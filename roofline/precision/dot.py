@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from roofline.precision.distributions import DISTRIBUTIONS, GAUSSIAN, Distribution
 from roofline.precision.formats import FORMATS, FloatFormat
+from roofline.precision.ratios import ratios_db
 from roofline.precision.summation import PLAIN, Order, overflow_scale, product_error, sum_error
 from roofline.precision.weight_trial import weight_trial
 from roofline.precision.weights import FLOATS, weight_error
@@ -155,8 +156,7 @@ class DotError:
     @property
     def snr_db(self) -> Floats:
         """Signal-to-noise ratio [dB]."""
-        with np.errstate(divide="ignore"):
-            return np.asarray(-20.0 * np.log10(self.relative_rms))
+        return ratios_db(self.relative_rms)
 
     @property
     def main(self) -> str:

@@ -11,11 +11,16 @@ Floats = NDArray[np.float64]
 NORMAL_95 = 1.959964  # standard errors to either side that hold 95 % of a normal distribution
 
 
+def ratios_db(relative_rms: Floats) -> Floats:
+    """Signal-to-noise ratios [dB] of errors with these relative RMS [1]: infinite for none at all."""
+    with np.errstate(divide="ignore"):
+        found = -20.0 * np.log10(relative_rms)
+    return np.asarray(np.where(np.isfinite(relative_rms), found, -np.inf))
+
+
 def ratio_db(relative_rms: float) -> float:
-    """Signal-to-noise ratio [dB] of an error with this relative RMS [1]: infinite for none at all."""
-    if relative_rms == 0:
-        return math.inf
-    return -20.0 * math.log10(relative_rms) if math.isfinite(relative_rms) else -math.inf
+    """The same of one error [dB]."""
+    return float(ratios_db(np.asarray(relative_rms)))
 
 
 def relative_rms(decibels: float) -> float:

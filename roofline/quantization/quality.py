@@ -96,11 +96,11 @@ def mixed_snr_db(elements_by_type: Mapping[str, int]) -> float | None:
         ratio = snr_db(name)
         if ratio is None:
             return None
-        noise += number / elements * _noise(ratio)
+        noise += number / elements * noise_share(ratio)
     return -10.0 * math.log10(noise) if noise > 0 else math.inf
 
 
-def _noise(ratio: float) -> float:
+def noise_share(ratio: float) -> float:
     """Noise by signal power [1] of a ratio in dB."""
     return math.pow(10.0, -ratio / 10.0)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from roofline.comparison_report import LEGEND, marked, memory_words, price_words
 from roofline.economy import power_mark
+from roofline.quality import quality_cells
 from roofline.recommend.asking import Recommendation
 from roofline.recommend.candidates import Candidate, Speed
 from roofline.recommend.ranking import Ranked
@@ -113,23 +114,13 @@ def _cells(one: Candidate) -> dict[str, Any]:
         "hardware": one.hardware,
         "model": one.model,
         "quant": one.quant,
-        **_quality(one),
+        **quality_cells(one.quality),
         "decode_range": words(one.decode),
         "prefill_range": words(one.prefill),
         "ttft_s": one.ttft_s,
         "memory_range": memory_words(one.total_bytes, one.usable_bytes),
         "price_range": price_words(one.price, one.price_date, one.price_basis, "+" if one.left_out else ""),
         "power_range": power,
-    }
-
-
-def _quality(one: Candidate) -> dict[str, Any]:
-    """What its quantisation costs in quality."""
-    found = one.quality
-    return {
-        "snr_db": found.finite_snr_db,
-        "ppl_change_percent": found.ppl_change_percent,
-        "ppl_model": found.perplexity.model if found.perplexity else None,
     }
 
 
@@ -149,7 +140,7 @@ def _record(one: Candidate) -> dict[str, Any]:
         "usable_bytes": one.usable_bytes,
         "parameters": one.parameters,
         "bits_per_weight": one.bits,
-        **_quality(one),
+        **quality_cells(one.quality),
         "price_usd": one.price,
         "price_date": one.price_date or None,
         "price_basis": one.price_basis or None,
